@@ -1,0 +1,142 @@
+"""Rounding modes and overflow policies, and the one decision that every rounding makes."""
+
+from dataclasses import dataclass
+from enum import Enum
+from fractions import Fraction
+
+
+class RoundingMode(Enum):
+    """Which of the two neighbouring values an inexact result becomes.
+
+    The ``ap_fixed`` names are those of the AMD Vitis HLS user guide (UG1399), the others those of IEEE 754-2019 §4.3
+    and of the IEEE P3109 draft.
+    """
+
+    NEAREST_EVEN = "nearest-even"
+    """The nearer one; in the middle, the one with the even code (IEEE roundTiesToEven, AP_RND_CONV)."""
+    NEAREST_AWAY = "nearest-away"
+    """The nearer one; in the middle, the one of larger magnitude (IEEE roundTiesToAway, AP_RND_INF)."""
+    NEAREST_UP = "nearest-up"
+    """The nearer one; in the middle, the one towards +infinity (AP_RND)."""
+    NEAREST_DOWN = "nearest-down"
+    """The nearer one; in the middle, the one towards -infinity (AP_RND_MIN_INF)."""
+    NEAREST_ZERO = "nearest-zero"
+    """The nearer one; in the middle, the one of smaller magnitude (AP_RND_ZERO)."""
+    TOWARD_ZERO = "toward-zero"
+    """The one of smaller magnitude (IEEE roundTowardZero, AP_TRN_ZERO)."""
+    UP = "up"
+    """The one towards +infinity (IEEE roundTowardPositive)."""
+    DOWN = "down"
+    """The one towards -infinity (IEEE roundTowardNegative, AP_TRN)."""
+    TO_ODD = "to-odd"
+    """The one with the odd code: a later rounding to fewer bits then never rounds twice (P3109)."""
+    STOCHASTIC = "stochastic"
+    """At random, by explicit random bits (P3109, StochasticA): see :func:`rounds_up`."""
+
+    @property
+    def mirrored(self) -> "RoundingMode":
+        """The mode that does to ``-x`` what this one does to ``x``."""
+        return _MIRRORED.get(self, self)
+
+    @property
+    def is_nearest(self) -> bool:
+        """Whether this is one of the five round-to-nearest modes."""
+        return self.value.startswith("nearest")
+
+
+_MIRRORED = {
+    RoundingMode.UP: RoundingMode.DOWN,
+    RoundingMode.DOWN: RoundingMode.UP,
+    RoundingMode.NEAREST_UP: RoundingMode.NEAREST_DOWN,
+    RoundingMode.NEAREST_DOWN: RoundingMode.NEAREST_UP,
+}
+
+
+class OverflowPolicy(Enum):
+    """What becomes of a result beyond the largest finite value."""
+
+    SATURATE = "saturate"
+    """The nearest finite extreme, for infinite results too (P3109 SatFinite, AP_SAT)."""
+    INFINITY = "infinity"
+    """Infinity, or NaN in a format without one, as IEEE 754 §7.4 does; rounding modes that never round
+    away from zero stop at the finite extreme. Floating point only."""
+    WRAP = "wrap"
+    """The low-order bits of the exact integer (AP_WRAP). Fixed point only."""
+    SATURATE_SYMMETRIC = "saturate-symmetric"
+    """As ``SATURATE``, but the negative extreme is minus the positive one (AP_SAT_SYM)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RandomBits:
+    """Explicit random bits for one stochastic rounding.
+
+    Parameters
+    ----------
+    value : int
+        The random integer, ``0 <= value < 2**count``.
+    count : int, bits
+        How many random bits there are; at least 1.
+    """
+
+    value: int
+    count: int
+
+    def __post_init__(self) -> None:
+        if self.count < 1:
+            raise ValueError(f"Random bit count must be at least 1, not {self.count!r}")
+        if not 0 <= self.value < 1 << self.count:
+            raise ValueError(f"Random bits must be between 0 and {(1 << self.count) - 1}, not {self.value!r}")
+
+
+def rounds_up(mode: RoundingMode, fraction: Fraction, *, odd: bool, negative: bool = False,
+              random: RandomBits | None = None) -> bool:
+    """Decide between two neighbouring values of a format: whether the upper one is taken.
+
+    Parameters
+    ----------
+    mode : RoundingMode
+    fraction : Fraction
+        Where the exact value lies between the lower neighbour (0) and the upper one (1, excluded).
+    odd : bool
+        Whether the lower neighbour has an odd code (the upper one then has an even code).
+    negative : bool
+        Whether the exact value is below zero, so that "away from zero" means the lower neighbour.
+        A caller that works on magnitudes mirrors the mode instead and leaves this ``False``.
+    random : RandomBits, optional
+        For ``STOCHASTIC``: R of N bits; the upper neighbour is taken iff ``floor(fraction * 2**N) + R >= 2**N``
+        (P3109 interim report 4.0, StochasticA). Its probability is ``fraction``, cut to N bits.
+
+    Raises
+    ------
+    ValueError
+        If the mode is stochastic and no random bits are given.
+    """
+    if mode is RoundingMode.STOCHASTIC:
+        if random is None:
+            raise ValueError("Random bits must be given for stochastic rounding, not None")
+        return (fraction.numerator << random.count) // fraction.denominator + random.value >= 1 << random.count
+    if fraction == 0:
+        return False
+    match mode:
+        case RoundingMode.TOWARD_ZERO:
+            return negative
+        case RoundingMode.UP:
+            return True
+        case RoundingMode.DOWN:
+            return False
+        case RoundingMode.TO_ODD:
+            return not odd
+    double = 2 * fraction
+    if double != 1:
+        return double > 1
+    match mode:
+        case RoundingMode.NEAREST_EVEN:
+            return odd
+        case RoundingMode.NEAREST_AWAY:
+            return not negative
+        case RoundingMode.NEAREST_ZERO:
+            return negative
+        case RoundingMode.NEAREST_UP:
+            return True
+        case _:
+            return False
