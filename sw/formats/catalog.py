@@ -43,26 +43,35 @@ def _float(name: str, exponent_bits: int, fraction_bits: int, source: str, *alia
            bias: int | Fraction | None = None, specials: Specials = Specials.IEEE,
            subnormals: Subnormals = Subnormals.SUPPORTED, signed: bool = True, radix: int = 2,
            has_zero: bool = True) -> CatalogEntry:
-    if bias is None:
-        bias = (1 << (exponent_bits - 1)) - 1
     return CatalogEntry(name=name, source=source, aliases=aliases, format=FloatingPointFormat(
         exponent_bits=exponent_bits, fraction_bits=fraction_bits, bias=bias, specials=specials,
         subnormals=subnormals, signed=signed, radix=radix, has_zero=has_zero))
 
 
-def p3109(width: int, precision: int, *, extended: bool) -> FloatingPointFormat:
-    """Return the signed P3109 format Binary{K}p{P}, K = ``width`` and P = ``precision`` in bits.
+def p3109(width: int, precision: int, *, extended: bool, signed: bool = True) -> FloatingPointFormat:
+    """Return the P3109 format Binary{K}p{P}, K = ``width`` and P = ``precision`` in bits.
 
-    Source: IEEE P3109 interim report 4.0: bias 2^(K-P-1), NaN at the code of the negative zero.
+    Source: IEEE P3109 interim report 4.0: bias 2^(K-P-1) and NaN at the code of the negative zero if signed, bias
+    2^(K-P) and NaN in the top code if not.
+
+    Raises
+    ------
+    ValueError
+        If the format is unsigned and extended, which no :class:`Specials` describes.
     """
+    if not signed:
+        if extended:
+            raise ValueError("P3109 format must be finite (suffix uf) if it is unsigned, not extended (suffix ue)")
+        return FloatingPointFormat(exponent_bits=width - precision + 1, fraction_bits=precision - 1,
+                                   bias=1 << (width - precision), specials=Specials.FN, signed=False)
     return FloatingPointFormat(exponent_bits=width - precision, fraction_bits=precision - 1,
                                bias=1 << (width - precision - 1),
                                specials=Specials.P3109 if extended else Specials.FNUZ)
 
 
 def _p3109(width: int, precision: int, suffix: str) -> CatalogEntry:
-    return CatalogEntry(name=f"p3109_k{width}p{precision}s{suffix}", source=P3109,
-                        format=p3109(width, precision, extended=suffix == "e"))
+    return CatalogEntry(name=f"p3109_k{width}p{precision}{suffix}", source=P3109,
+                        format=p3109(width, precision, extended=suffix[1] == "e", signed=suffix[0] == "s"))
 
 
 CATALOG: tuple[CatalogEntry, ...] = (
@@ -92,9 +101,10 @@ CATALOG: tuple[CatalogEntry, ...] = (
     _float("radix4_fp4_odd", 3, 0, FP4, bias=Fraction(9, 2), specials=Specials.NONE, subnormals=Subnormals.ABSENT,
            radix=4),
     *(_p3109(width, precision, suffix)
-      for width, precision in ((4, 2), (6, 3), (6, 4), (8, 3), (8, 4), (8, 5)) for suffix in "ef"
+      for width, precision in ((4, 2), (6, 3), (6, 4), (8, 3), (8, 4), (8, 5)) for suffix in ("se", "sf")
       # The finite twins of k8p4 and k8p3 are float8_e4m3fnuz and float8_e5m2fnuz.
-      if (width, precision, suffix) not in ((8, 4, "f"), (8, 3, "f"))),
+      if (width, precision, suffix) not in ((8, 4, "sf"), (8, 3, "sf"))),
+    _p3109(8, 1, "uf"),  # the draft's power-of-two scale format: unlike E8M0 it has a zero, and it ends at 2**126
     *(CatalogEntry(name=f"{'' if signed else 'u'}int{width}", source="two's complement" if signed else "binary",
                    format=FixedPointFormat(width=width, signed=signed))
       for signed in (True, False) for width in range(2, 17)),

@@ -1,9 +1,12 @@
 """Fixed-point and integer formats: two's complement or unsigned codes times a power of two."""
 
+import operator
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cached_property
 
-from sw.formats.rounding import OverflowPolicy, RandomBits, RoundingMode, rounds_up
+from sw.formats.check import check_boolean, check_integer, check_member
+from sw.formats.rounding import OverflowPolicy, RandomBits, RoundingMode, ratio_rounds_up
 from sw.formats.special import Special, Value, exact_value, is_negative
 
 
@@ -38,9 +41,9 @@ class FixedPointFormat:
 
     def __post_init__(self) -> None:
         for field in ("width", "fraction_bits"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"Format {field} must be an integer, not {value!r}")
+            check_integer(f"Format {field}", getattr(self, field))
+        for field in ("signed", "narrow_range"):
+            check_boolean(f"Format {field}", getattr(self, field))
         if not 1 <= self.width <= 64:
             raise ValueError(f"Fixed-point width must be between 1 and 64 bits, not {self.width!r}")
         if not -256 <= self.fraction_bits <= 256:
@@ -59,7 +62,7 @@ class FixedPointFormat:
             name = f"{'fixed' if self.signed else 'ufixed'}<{self.width},{self.fraction_bits}>"
         return name + (":narrow_range=true" if self.narrow_range else "")
 
-    @property
+    @cached_property
     def quantum(self) -> Fraction:
         """Distance between neighbouring values."""
         return Fraction(2) ** -self.fraction_bits
@@ -111,9 +114,10 @@ class FixedPointFormat:
 
         Raises
         ------
-        ValueError
-            If ``code`` does not fit the width.
+        TypeError, ValueError
+            If ``code`` is not an integer, or does not fit the width.
         """
+        code = operator.index(code)
         if not 0 <= code < 1 << self.width:
             raise ValueError(f"Code must be between 0 and {(1 << self.width) - 1} for {self.name}, not {code!r}")
         return code - (1 << self.width) if self.signed and code >> (self.width - 1) else code
@@ -123,8 +127,8 @@ class FixedPointFormat:
 
         Raises
         ------
-        ValueError
-            If ``code`` does not fit the width.
+        TypeError, ValueError
+            If ``code`` is not an integer, or does not fit the width.
         """
         return self.integer(code) * self.quantum
 
@@ -133,9 +137,12 @@ class FixedPointFormat:
 
         Raises
         ------
+        TypeError
+            If ``overflow`` is not an :class:`OverflowPolicy`.
         ValueError
             For ``INFINITY``, and for ``WRAP`` with a narrow range.
         """
+        check_member("Overflow policy", overflow, OverflowPolicy)
         if overflow is OverflowPolicy.INFINITY:
             raise ValueError(f"Overflow policy must be saturate, saturate-symmetric or wrap for {self.name}, "
                              f"which has no infinity and no NaN, not {overflow.value!r}")
@@ -153,6 +160,8 @@ class FixedPointFormat:
 
         Raises
         ------
+        TypeError
+            If an argument is of the wrong type.
         ValueError
             If the policy does not apply, or random bits are missing.
         """
@@ -167,9 +176,11 @@ class FixedPointFormat:
                 return 0
             integer = lowest if is_negative(value) else self.max_integer
         else:
-            scaled = value / self.quantum
-            integer = scaled.numerator // scaled.denominator
-            integer += rounds_up(rounding, scaled - integer, odd=bool(integer & 1), negative=value < 0, random=random)
+            numerator = value.numerator << max(0, self.fraction_bits)
+            divisor = value.denominator << max(0, -self.fraction_bits)
+            integer, remainder = divmod(numerator, divisor)
+            integer += ratio_rounds_up(rounding, remainder, divisor, odd=bool(integer & 1), negative=numerator < 0,
+                                       random=random)
             if overflow is not OverflowPolicy.WRAP:
                 integer = max(lowest, min(self.max_integer, integer))
         return integer & ((1 << self.width) - 1)

@@ -1,10 +1,13 @@
 """Floating-point formats of a few bits: every split, bias, special-code convention and subnormal rule."""
 
+import operator
 from dataclasses import dataclass
 from enum import Enum
 from fractions import Fraction
+from functools import cached_property
 
-from sw.formats.rounding import OverflowPolicy, RandomBits, RoundingMode, rounds_up
+from sw.formats.check import check_boolean, check_integer, check_member
+from sw.formats.rounding import OverflowPolicy, RandomBits, RoundingMode, ratio_rounds_up
 from sw.formats.special import Special, Value, exact_value, is_negative, is_zero
 
 
@@ -32,10 +35,12 @@ class Subnormals(Enum):
     """All zeros, whatever the fraction. A result that, rounded to full precision with an unbounded exponent,
     lies below the smallest normal number becomes a zero of its sign, in every rounding mode."""
     ABSENT = "absent"
-    """One more binade of normal numbers, of which the all-zero code is taken by zero (DLFloat, radix-4 FP4)."""
+    """One more binade of normal numbers, of which the all-zero code is taken by zero (DLFloat, radix-4 FP4). A result
+    that, rounded to full precision with an unbounded exponent, lies below the smallest number becomes a zero, as
+    with ``FLUSHED``; what rounds to the number that the all-zero code would stand for becomes zero too."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, init=False)
 class FloatingPointFormat:
     """A floating-point family member: sign, exponent field, fraction field, from the top bit down.
 
@@ -68,26 +73,44 @@ class FloatingPointFormat:
 
     exponent_bits: int
     fraction_bits: int
-    bias: int | Fraction = None  # type: ignore[assignment]  # None is replaced in __post_init__
-    specials: Specials = Specials.IEEE
-    subnormals: Subnormals = Subnormals.SUPPORTED
-    signed: bool = True
-    radix: int = 2
-    has_zero: bool = True
+    bias: int | Fraction
+    specials: Specials
+    subnormals: Subnormals
+    signed: bool
+    radix: int
+    has_zero: bool
 
-    def __post_init__(self) -> None:
-        for field in ("exponent_bits", "fraction_bits"):
-            value = getattr(self, field)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"Format {field} must be an integer, not {value!r}")
+    def __init__(self, *, exponent_bits: int, fraction_bits: int, bias: int | Fraction | None = None,
+                 specials: Specials = Specials.IEEE, subnormals: Subnormals = Subnormals.SUPPORTED,
+                 signed: bool = True, radix: int = 2, has_zero: bool = True) -> None:
+        # Written out because the bias, which is never None once constructed, has a default that depends on a field.
+        check_integer("Format exponent_bits", exponent_bits)
+        if bias is None:
+            bias = (1 << max(0, exponent_bits - 1)) - 1
+        if isinstance(bias, Fraction) and bias.denominator == 1:
+            bias = int(bias)
+        for name, value in (("exponent_bits", exponent_bits), ("fraction_bits", fraction_bits), ("bias", bias),
+                            ("specials", specials), ("subnormals", subnormals), ("signed", signed), ("radix", radix),
+                            ("has_zero", has_zero)):
+            object.__setattr__(self, name, value)
+        self._check_types()
+        self._check_values()
+
+    def _check_types(self) -> None:
+        for field in ("fraction_bits", "radix"):
+            check_integer(f"Format {field}", getattr(self, field))
+        for field in ("signed", "has_zero"):
+            check_boolean(f"Format {field}", getattr(self, field))
+        check_member("Format specials", self.specials, Specials)
+        check_member("Format subnormals", self.subnormals, Subnormals)
+        if isinstance(self.bias, bool) or not isinstance(self.bias, (int, Fraction)):
+            raise TypeError(f"Exponent bias must be an integer or a Fraction, not {self.bias!r}")
+
+    def _check_values(self) -> None:
         if not 1 <= self.exponent_bits <= 11:
             raise ValueError(f"Exponent width must be between 1 and 11 bits, not {self.exponent_bits!r}")
         if not 0 <= self.fraction_bits <= 52:
             raise ValueError(f"Fraction width must be between 0 and 52 bits, not {self.fraction_bits!r}")
-        if self.bias is None:
-            object.__setattr__(self, "bias", (1 << (self.exponent_bits - 1)) - 1)
-        if isinstance(self.bias, bool) or not isinstance(self.bias, (int, Fraction)):
-            raise TypeError(f"Exponent bias must be an integer or a Fraction, not {self.bias!r}")
         if self.radix not in (2, 4):
             raise ValueError(f"Radix must be 2 or 4, not {self.radix!r}")
         if self.radix == 4 and (self.fraction_bits or self.subnormals is not Subnormals.ABSENT):
@@ -95,7 +118,7 @@ class FloatingPointFormat:
         if (self.bias * (self.radix // 2)).denominator != 1:
             raise ValueError(f"Exponent bias must be {'an integer' if self.radix == 2 else 'a multiple of 1/2'} "
                              f"in radix {self.radix}, not {self.bias!r}")
-        if abs(self.bias) > 2048:
+        if not -2048 <= self.bias <= 2048:
             raise ValueError(f"Exponent bias must be between -2048 and 2048, not {self.bias!r}")
         if self.specials is Specials.IEEE and (self.exponent_bits < 2 or self.fraction_bits < 1):
             raise ValueError("Specials must be fn, fnuz, p3109 or none for a format with fewer than 2 exponent bits "
@@ -115,7 +138,7 @@ class FloatingPointFormat:
     # with as many binades as needed, they number the magnitudes of the same precision with an unbounded exponent:
     # `_magnitude` is that numbering, and every rounding is a choice between two neighbours in it.
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Total width in bits, sign included."""
         return int(self.signed) + self.exponent_bits + self.fraction_bits
@@ -126,11 +149,11 @@ class FloatingPointFormat:
         from sw.formats.catalog import name_of  # the catalog is made of instances of this class
         return name_of(self)
 
-    @property
+    @cached_property
     def _sign_bit(self) -> int:
         return 1 << (self.exponent_bits + self.fraction_bits)
 
-    @property
+    @cached_property
     def max_code(self) -> int:
         """Code of the largest finite value."""
         ones = self._sign_bit - 1
@@ -142,19 +165,19 @@ class FloatingPointFormat:
             case _:
                 return ones
 
-    @property
+    @cached_property
     def min_code(self) -> int:
         """Code of the smallest value above zero."""
         if self.subnormals is Subnormals.FLUSHED:
             return 1 << self.fraction_bits
         return int(self.has_zero)
 
-    @property
+    @cached_property
     def infinity_code(self) -> int | None:
         """Code of the positive infinity, or None."""
         return self.max_code + 1 if self.specials in (Specials.IEEE, Specials.P3109) else None
 
-    @property
+    @cached_property
     def nan_code(self) -> int | None:
         """Code of the NaN that rounding produces (the quiet, positive one), or None."""
         match self.specials:
@@ -177,7 +200,7 @@ class FloatingPointFormat:
         """Whether a code stands for the negative zero."""
         return self.signed and self.has_zero and self.specials not in (Specials.FNUZ, Specials.P3109)
 
-    @property
+    @cached_property
     def max_finite(self) -> Fraction:
         """Largest finite value."""
         return self._magnitude(self.max_code)
@@ -194,7 +217,7 @@ class FloatingPointFormat:
         """Smallest value above zero."""
         return self._magnitude(self.min_code)
 
-    @property
+    @cached_property
     def min_exponent(self) -> int:
         """Exponent, as a power of two, of the lowest binade of normal numbers."""
         return self._exponent(0 if self.subnormals is Subnormals.ABSENT else 1)
@@ -223,9 +246,10 @@ class FloatingPointFormat:
 
         Raises
         ------
-        ValueError
-            If ``code`` does not fit the width.
+        TypeError, ValueError
+            If ``code`` is not an integer, or does not fit the width.
         """
+        code = operator.index(code)
         if not 0 <= code < 1 << self.width:
             raise ValueError(f"Code must be between 0 and {(1 << self.width) - 1} for {self.name}, not {code!r}")
         negative, magnitude = code & self._sign_bit * self.signed, code & (self._sign_bit - 1)
@@ -244,9 +268,12 @@ class FloatingPointFormat:
 
         Raises
         ------
+        TypeError
+            If ``overflow`` is not an :class:`OverflowPolicy`.
         ValueError
             For ``WRAP``, and for ``INFINITY`` where every code is finite.
         """
+        check_member("Overflow policy", overflow, OverflowPolicy)
         if overflow is OverflowPolicy.WRAP:
             raise ValueError(f"Overflow policy must be saturate or infinity for {self.name}, a floating-point format, "
                              f"not {overflow.value!r}")
@@ -264,6 +291,8 @@ class FloatingPointFormat:
 
         Raises
         ------
+        TypeError
+            If an argument is of the wrong type.
         ValueError
             If the policy does not apply, or random bits are missing.
         """
@@ -294,18 +323,23 @@ class FloatingPointFormat:
 
     def _round(self, magnitude: Fraction, mode: RoundingMode, random: RandomBits | None) -> int:
         """Number, in the unbounded numbering, of a positive rational rounded to the format's precision."""
-        ratio = magnitude.numerator.bit_length() - magnitude.denominator.bit_length()
-        exponent = ratio if magnitude >= Fraction(2) ** ratio else ratio - 1
+        numerator, denominator = magnitude.numerator, magnitude.denominator
+        exponent = numerator.bit_length() - denominator.bit_length()
+        if numerator << max(0, -exponent) < denominator << max(0, exponent):
+            exponent -= 1
+        # Now 2**exponent <= magnitude < 2**(exponent + 1).
         step = self.radix // 2
         field = (exponent + int(self.bias * step)) // step
         if self.subnormals is Subnormals.SUPPORTED and field < 1:
-            lower = int(magnitude / self._magnitude(1))
+            field = 1  # subnormals are spaced as the lowest normal binade is
+        shift = self.fraction_bits - self._exponent(field)
+        numerator, denominator = numerator << max(0, shift), denominator << max(0, -shift)
+        if self.radix == 4:  # no fraction: the magnitude lies between 1 and 4 units, only 1 and 4 being codes
+            lower, remainder, gap = field, numerator - denominator, 3 * denominator
         else:
-            significand = int(magnitude * Fraction(2) ** (self.fraction_bits - self._exponent(field)))
-            # In radix 4 the significand is 1, 2 or 3 and none but 1 has a code.
-            lower = (field << self.fraction_bits) + (significand - (1 << self.fraction_bits) if self.radix == 2 else 0)
-        low, high = self._magnitude(lower), self._magnitude(lower + 1)
-        return lower + rounds_up(mode, (magnitude - low) / (high - low), odd=bool(lower & 1), random=random)
+            significand, remainder = divmod(numerator, denominator)
+            lower, gap = ((field - 1) << self.fraction_bits) + significand, denominator
+        return lower + ratio_rounds_up(mode, remainder, gap, odd=bool(lower & 1), random=random)
 
     def _signed(self, code: int, negative: bool) -> int:
         if not negative or (code == 0 and not self.has_negative_zero):

@@ -2,7 +2,9 @@
 
 import dataclasses
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from decimal import Context, Decimal, Inexact
 from difflib import get_close_matches
 from enum import Enum
 from fractions import Fraction
@@ -16,6 +18,12 @@ ScalarFormat: TypeAlias = FloatingPointFormat | FixedPointFormat
 """Any format whose codes stand for one number each."""
 
 _MAX_SPLIT_WIDTH = 16
+_LONGEST_QUOTE = 60
+
+# Decimal numbers without leading zeros, of up to 2 and 3 digits: `e04m3` would otherwise be another name of `e4m3`,
+# and the catalog would not know it. Only ASCII digits: `\d` takes those of every script.
+_N2 = "(?:0|[1-9][0-9]?)"
+_N3 = "(?:0|[1-9][0-9]{0,2})"
 
 _BLOCK = {
     "mxfp8_e4m3": "float8_e4m3fn", "mxfp8_e5m2": "float8_e5m2", "mxfp6_e3m2": "float6_e3m2fn",
@@ -42,7 +50,8 @@ class Resolution:
     ----------
     format : ScalarFormat
     note : str
-        For a short name, which format was chosen and how to ask for its siblings; empty otherwise.
+        For a name that is not the format's canonical one, which format was chosen, its maximum, and how to ask for
+        its siblings; empty otherwise.
     """
 
     format: ScalarFormat
@@ -53,9 +62,10 @@ def parse(name: str) -> ScalarFormat:
     """Return the format with this name.
 
     Accepted are the names and aliases of the catalog; ``e<x>m<y>`` of up to 16 bits; ``float<w>_e<x>m<y>`` with the
-    suffixes ``fn`` and ``fnuz``; ``minifloat_e<x>m<y>``; ``p3109_k<K>p<P>se`` and ``…sf``; ``int<w>``, ``uint<w>``,
-    ``fixed<W,F>``, ``ufixed<W,F>``, ``ap_fixed<W,I>``, ``ap_ufixed<W,I>`` and their shell-safe twins such as
-    ``fixed8_4``; and any of them followed by ``:field=value,…`` to change fields, as in ``e4m3:subnormals=flushed``.
+    suffixes ``fn`` and ``fnuz``; ``minifloat_e<x>m<y>``; ``p3109_k<K>p<P>se``, ``…sf`` and ``…uf``; ``int<w>``,
+    ``uint<w>``, ``fixed<W,F>``, ``ufixed<W,F>``, ``ap_fixed<W,I>``, ``ap_ufixed<W,I>`` and their shell-safe twins
+    such as ``fixed8_4``; and any of them followed by ``:field=value,…`` to change fields, as in
+    ``e4m3:subnormals=flushed``. Case and surrounding spaces do not matter.
 
     Raises
     ------
@@ -71,34 +81,34 @@ def resolve(name: str) -> Resolution:
     """Return the format with this name and what to tell a user about the choice. See :func:`parse`."""
     if not isinstance(name, str):
         raise TypeError(f"Format must be named by a string, not {name!r}")
-    text = name.strip().lower()
+    text = name.strip()
+    text = text.lower() if text.isascii() else text  # the Kelvin sign, for one, has an ASCII lower case
     if not text:
         raise ValueError("Format must be a name such as 'e4m3', 'int8' or 'fixed<8,4>', not ''")
-    stem, colon, changes = text.partition(":")
-    resolution = _resolve_stem(stem, name)
-    if not colon:
-        return resolution
-    return Resolution(format=_change(resolution.format, changes, name), note=resolution.note)
+    stem, colon, changes = (part.strip() for part in text.partition(":"))
+    fmt = _resolve_stem(stem, name)
+    note = "" if stem == fmt.name else _alias_note(stem, fmt)
+    return Resolution(format=_change(fmt, changes, name) if colon else fmt, note=note)
 
 
-def _resolve_stem(stem: str, name: str) -> Resolution:
-    match = re.fullmatch(r"e(\d{1,2})m(\d{1,2})", stem)
+def _resolve_stem(stem: str, name: str) -> ScalarFormat:
     entry = by_name().get(stem)
     if entry is not None:
-        return Resolution(format=entry.format, note=_alias_note(stem, entry.format) if match else "")
+        return entry.format
+    match = re.fullmatch(f"e({_N2})m({_N2})", stem)
     if match:
         exponent_bits, fraction_bits = (int(group) for group in match.groups())
         width = 1 + exponent_bits + fraction_bits
         if width > _MAX_SPLIT_WIDTH:
-            raise ValueError(f"Format must have at most {_MAX_SPLIT_WIDTH} bits to be named e<x>m<y>, not {name!r} "
-                             f"({width} bits); see 'python -m synth formats' for the wider named ones")
-        # OCP gives formats below 8 bits no special codes; from 8 bits up IEEE 754's are the rule.
-        fmt = _split(exponent_bits, fraction_bits, "fn" if width < 8 or exponent_bits < 2 else "", name)
-        return Resolution(format=fmt, note=_alias_note(stem, fmt))
+            raise ValueError(f"Format must have at most {_MAX_SPLIT_WIDTH} bits to be named e<x>m<y>, not "
+                             f"{_quote(name)} ({width} bits); see 'python -m synth formats' for the wider named ones")
+        # OCP gives formats below 8 bits no special codes; from 8 bits up IEEE 754's are the rule where they fit.
+        ieee = width >= 8 and exponent_bits >= 2 and fraction_bits >= 1
+        return _split(exponent_bits, fraction_bits, "" if ieee else "fn", name)
     for pattern, build in _PATTERNS:
         match = re.fullmatch(pattern, stem)
         if match:
-            return Resolution(format=build(name, *match.groups()), note="")
+            return build(name, *match.groups())
     raise ValueError(_unknown(stem, name))
 
 
@@ -106,43 +116,74 @@ def _split(exponent_bits: int, fraction_bits: int, suffix: str, name: str) -> Fl
     try:
         return split(exponent_bits, fraction_bits, suffix)
     except ValueError as error:
-        raise ValueError(f"Format must be buildable, not {name!r}: {error}") from error
+        raise ValueError(f"Format must be buildable, not {_quote(name)}: {error}") from error
 
 
 def _alias_note(stem: str, fmt: ScalarFormat) -> str:
-    assert isinstance(fmt, FloatingPointFormat)
-    others = []
-    for suffix in ("", "fn", "fnuz", "minifloat"):
-        try:
-            sibling = split(fmt.exponent_bits, fmt.fraction_bits, suffix)
-        except ValueError:
-            continue  # this split has no such sibling
-        if sibling != fmt and sibling.name not in [other.name for other in others]:
-            others.append(sibling)
+    others: list[FloatingPointFormat] = []
+    if re.search(f"e{_N2}m{_N2}", stem) and isinstance(fmt, FloatingPointFormat):
+        for suffix in ("", "fn", "fnuz", "minifloat"):
+            try:
+                sibling = split(fmt.exponent_bits, fmt.fraction_bits, suffix)
+            except ValueError:
+                continue  # this split has no such sibling
+            if sibling != fmt and sibling not in others:
+                others.append(sibling)
     rest = ", ".join(f"{other.name} (maximum {number(other.max_finite)})" for other in others)
     note = f"{stem} means {fmt.name} (maximum {number(fmt.max_finite)})"
     return note + (f"; its siblings are {rest}" if rest else "")
 
 
 def number(value: Fraction) -> str:
-    """Write a rational for a reader: exactly where that is short, otherwise to six digits."""
-    exact = str(value.numerator) if value.denominator == 1 else repr(float(value))
-    return exact if len(exact) <= 8 else f"{float(value):.6g}"
+    """Write a rational for a reader: exactly where that takes at most 8 characters, otherwise to six digits.
+
+    It goes by decimal arithmetic, not by float64, which a format with a far bias leaves behind.
+    """
+    if value.denominator == 1 and abs(value) < 10**8:
+        return str(value.numerator)
+    numerator, denominator = Decimal(value.numerator), Decimal(value.denominator)
+    context = Context(prec=8, traps=[])
+    quotient = context.divide(numerator, denominator)
+    if not context.flags[Inexact] and len(exact := f"{quotient.normalize():f}") <= 8:
+        return exact
+    return f"{Context(prec=6).divide(numerator, denominator).normalize():g}"
+
+
+def _quote(name: str) -> str:
+    """Quote a name for a message, cut where it is absurdly long."""
+    return repr(name if len(name) <= _LONGEST_QUOTE else name[:_LONGEST_QUOTE] + "…")
 
 
 def _systematic(name: str, width: str, exponent_bits: str, fraction_bits: str, suffix: str) -> FloatingPointFormat:
-    fmt = _split(int(exponent_bits), int(fraction_bits), suffix or "", name)
+    fmt = _split(int(exponent_bits), int(fraction_bits), suffix, name)
     if fmt.width != int(width):
-        raise ValueError(f"Format must have as many bits as its name says ({width}), not {fmt.width}: {name!r}")
-    if fmt.width > 32:
-        raise ValueError(f"Format must have at most 32 bits, not {name!r}")
+        raise ValueError(f"Format must have as many bits as its name says ({width}), not {fmt.width}: {_quote(name)}")
     return fmt
 
 
-def _p3109(name: str, width: str, precision: str, domain: str) -> FloatingPointFormat:
-    if not 1 <= int(precision) < int(width) <= 16:
-        raise ValueError(f"P3109 precision must be between 1 and one less than the width, at most 16, not {name!r}")
-    return p3109(int(width), int(precision), extended=domain == "e")
+def _minifloat(name: str, exponent_bits: str, fraction_bits: str) -> FloatingPointFormat:
+    return _split(int(exponent_bits), int(fraction_bits), "minifloat", name)
+
+
+def _p3109(name: str, width: str, precision: str, signedness: str, domain: str) -> FloatingPointFormat:
+    signed = signedness == "s"
+    if not 2 <= int(width) <= 16:
+        raise ValueError(f"P3109 width must be between 2 and 16 bits, not {_quote(name)}")
+    if not 1 <= int(precision) <= int(width) - signed:
+        raise ValueError(f"P3109 precision must be between 1 and {int(width) - signed} bits for this width, "
+                         f"not {_quote(name)}")
+    try:
+        return p3109(int(width), int(precision), extended=domain == "e", signed=signed)
+    except ValueError as error:
+        raise ValueError(f"Format must be buildable, not {_quote(name)}: {error}") from error
+
+
+def _fixed_text(name: str, unsigned: str, width: str, fraction_bits: str) -> FixedPointFormat:
+    return _fixed(name, unsigned, int(width), _signed_integer(fraction_bits))
+
+
+def _ap_fixed(name: str, unsigned: str, width: str, integer_bits: str) -> FixedPointFormat:
+    return _fixed(name, unsigned, int(width), int(width) - _signed_integer(integer_bits))
 
 
 def _integer(name: str, unsigned: str, width: str) -> FixedPointFormat:
@@ -153,25 +194,22 @@ def _fixed(name: str, unsigned: str, width: int, fraction_bits: int) -> FixedPoi
     try:
         return FixedPointFormat(width=width, fraction_bits=fraction_bits, signed=not unsigned)
     except ValueError as error:
-        raise ValueError(f"Format must be buildable, not {name!r}: {error}") from error
+        raise ValueError(f"Format must be buildable, not {_quote(name)}: {error}") from error
 
 
 def _signed_integer(text: str) -> int:
     return -int(text[1:]) if text[0] in "-m" else int(text)
 
 
-_PATTERNS = (
-    (r"float(\d{1,2})_e(\d{1,2})m(\d{1,2})(fnuz|fn|)", _systematic),
-    (r"minifloat_e(\d{1,2})m(\d{1,2})",
-     lambda name, exponent_bits, fraction_bits: _split(int(exponent_bits), int(fraction_bits), "minifloat", name)),
-    (r"p3109_k(\d{1,2})p(\d{1,2})s([ef])", _p3109),
-    (r"(u?)int(\d{1,3})", _integer),
+_PATTERNS: tuple[tuple[str, Callable[..., ScalarFormat]], ...] = (
+    (f"float({_N2})_e({_N2})m({_N2})(fnuz|fn|)", _systematic),
+    (f"minifloat_e({_N2})m({_N2})", _minifloat),
+    (f"p3109_k({_N2})p({_N2})([su])([ef])", _p3109),
+    (f"(u?)int({_N3})", _integer),
     # The shell-safe twins write a minus sign as m: fixed8_m2 is fixed<8,-2>.
-    *((prefix + separators, build) for prefix, build in (
-        (r"(u?)fixed", lambda name, u, width, fraction: _fixed(name, u, int(width), _signed_integer(fraction))),
-        (r"ap_(u?)fixed", lambda name, u, width, integer:
-            _fixed(name, u, int(width), int(width) - _signed_integer(integer))),
-    ) for separators in (r"<(\d{1,3}),\s*(-?\d{1,3})>", r"(\d{1,3})_(m?\d{1,3})")),
+    *((f"{prefix}{separators}", build)
+      for prefix, build in (("(u?)fixed", _fixed_text), ("ap_(u?)fixed", _ap_fixed))
+      for separators in (f"<({_N3}), *(-?{_N3})>", f"({_N3})_(m?{_N3})")),
 )
 
 
@@ -181,46 +219,49 @@ def _change(fmt: ScalarFormat, changes: str, name: str) -> ScalarFormat:
     for change in changes.split(","):
         field, equals, text = (part.strip() for part in change.partition("="))
         if field not in types or not equals:
-            raise ValueError(f"Format change must be field=value with a field of {', '.join(types)}, not {change!r} "
-                             f"in {name!r}")
+            raise ValueError(f"Format change must be field=value with a field of {', '.join(types)}, not "
+                             f"{_quote(change)} in {_quote(name)}")
+        if field in values:
+            raise ValueError(f"Format change must name {field} once, not twice, in {_quote(name)}")
         values[field] = _field_value(field, text, types[field])
     try:
         return dataclasses.replace(fmt, **values)  # type: ignore[arg-type]  # each value has its field's type
     except (TypeError, ValueError) as error:
-        raise ValueError(f"Format must be buildable, not {name!r}: {error}") from error
+        raise ValueError(f"Format must be buildable, not {_quote(name)}: {error}") from error
 
 
 def _field_value(field: str, text: str, kind: type) -> object:
     if issubclass(kind, Enum):
         choices = [member.value for member in kind]
         if text not in choices:
-            raise ValueError(f"Format {field} must be one of {', '.join(choices)}, not {text!r}")
+            raise ValueError(f"Format {field} must be one of {', '.join(choices)}, not {_quote(text)}")
         return kind(text)
     if kind is bool:
         if text not in ("true", "false"):
-            raise ValueError(f"Format {field} must be true or false, not {text!r}")
+            raise ValueError(f"Format {field} must be true or false, not {_quote(text)}")
         return text == "true"
-    try:
-        value = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"Format {field} must be a number, not {text!r}") from None
+    # Not everything that Fraction reads: a short text such as 1e999999999 would take all memory.
+    match = re.fullmatch("([+-]?[0-9]{1,6})(?:/([1-9][0-9]{0,5}))?", text)
+    if not match:
+        raise ValueError(f"Format {field} must be an integer or a fraction such as 9/2, not {_quote(text)}")
+    value = Fraction(int(match[1]), int(match[2] or 1))
     return int(value) if value.denominator == 1 else value
 
 
 def _unknown(stem: str, name: str) -> str:
-    posit = re.fullmatch(r"posit(\d{1,2})", stem)
+    posit = re.fullmatch(f"posit({_N2})", stem)
     if posit:
         width = posit[1]
         choices = ", ".join(f"posit<{width},{es}>" for es in (0, 1, 2))
-        return (f"Format must name the posit's exponent size, as in {choices} (the standard's is 2), not {name!r}; "
-                "this version has no posits yet")
+        return (f"Format must name the posit's exponent size, as in {choices} (the standard's is 2), not "
+                f"{_quote(name)}; this version has no posits yet")
     if stem.startswith("posit"):
-        return f"Format must be a floating-point or fixed-point one, not {name!r}: this version has no posits yet"
+        return f"Format must be a floating-point or fixed-point one, not {_quote(name)}: this version has no posits yet"
     if stem in _AMBIGUOUS:
-        return f"Format must be one of {', '.join(_AMBIGUOUS[stem])}, not the ambiguous {name!r}"
+        return f"Format must be one of {', '.join(_AMBIGUOUS[stem])}, not the ambiguous {_quote(name)}"
     if stem in _BLOCK:
-        return (f"Format must be a scalar one, not {name!r}: this version has no block formats yet; "
+        return (f"Format must be a scalar one, not {_quote(name)}: this version has no block formats yet; "
                 f"its elements are {_BLOCK[stem]}")
-    close = get_close_matches(stem, by_name(), n=3, cutoff=0.6)
+    close = get_close_matches(stem[:_LONGEST_QUOTE], by_name(), n=3, cutoff=0.6)
     mend = f"did you mean {', '.join(close)}?" if close else "see 'python -m synth formats'"
-    return f"Format must be a known name, not {name!r}; {mend}"
+    return f"Format must be a known name, not {_quote(name)}; {mend}"

@@ -1,8 +1,9 @@
 """Exact multiplication on codes: the value every circuit and every quantizer is compared with."""
 
+import operator
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,7 @@ from sw.formats import (
     is_negative,
     is_zero,
 )
+from sw.formats.check import check_integer, check_member
 
 
 def product(a: Value, b: Value) -> Value:
@@ -35,7 +37,8 @@ def product(a: Value, b: Value) -> Value:
         return Special.NEGATIVE_ZERO if negative else Fraction(0)
     if infinite:
         return Special.NEGATIVE_INFINITY if negative else Special.POSITIVE_INFINITY
-    assert isinstance(a, Fraction) and isinstance(b, Fraction)
+    assert isinstance(a, Fraction)
+    assert isinstance(b, Fraction)
     return a * b
 
 
@@ -53,6 +56,8 @@ class Multiplication:
 
     Raises
     ------
+    TypeError
+        If an argument is of the wrong type.
     ValueError
         If the overflow policy does not apply to ``result``, or the random bits do not suit the rounding mode.
     """
@@ -65,6 +70,8 @@ class Multiplication:
     random_bits: int = 0
 
     def __post_init__(self) -> None:
+        check_member("Rounding mode", self.rounding, RoundingMode)
+        check_integer("Random bit count", self.random_bits)
         self.result.check_overflow(self.overflow)
         stochastic = self.rounding is RoundingMode.STOCHASTIC
         if stochastic and not 1 <= self.random_bits <= 64:
@@ -81,10 +88,10 @@ class Multiplication:
 
         Raises
         ------
-        ValueError
-            If a code does not fit its format.
+        TypeError, ValueError
+            If a code is not an integer or does not fit its format, or ``random`` does not fit the random bits.
         """
-        return self._encode(product(self.a.decode(a), self.b.decode(b)), random)
+        return self._encode(product(self.a.decode(a), self.b.decode(b)), operator.index(random))
 
     def _encode(self, value: Value, random: int) -> int:
         bits = RandomBits(value=random, count=self.random_bits) if self.random_bits else None
@@ -106,7 +113,7 @@ class Multiplication:
         a, b : integer arrays of one shape
             Operand codes.
         random : integer array of that shape, optional
-            Random bits; needed when the rounding is stochastic.
+            Random bits; needed when the rounding is stochastic, and without meaning otherwise.
 
         Returns
         -------
@@ -114,27 +121,41 @@ class Multiplication:
 
         Raises
         ------
+        TypeError
+            If an array does not hold integers.
         ValueError
-            If a code does not fit its format, or ``random`` is missing.
+            If a code does not fit its format, ``random`` is missing or does not fit the random bits, or the shapes
+            differ.
         """
         if self.random_bits and random is None:
             raise ValueError("Random bits must be given for stochastic rounding, not None")
         first, second = self._decoded
         index_a, index_b = first.index(a), second.index(b)
-        key = index_a * np.int64(len(second.values)) + index_b
-        if random is not None and self.random_bits:
-            key = key.astype(object) * (1 << self.random_bits) + random.astype(object)
-        unique, inverse = np.unique(key, return_inverse=True)
-        results = np.empty(len(unique), dtype=np.uint64)
-        rounded: dict[tuple[Value, int], int] = {}
-        for position, item in enumerate(unique.tolist()):
-            item, bits = divmod(item, 1 << self.random_bits)
-            row, column = divmod(item, len(second.values))
-            value = product(first.values[row], second.values[column])
-            if (value, bits) not in rounded:
-                rounded[value, bits] = self._encode(value, bits)
-            results[position] = rounded[value, bits]
-        return results[inverse].reshape(np.shape(a))
+        if b.shape != a.shape:
+            raise ValueError(f"Operand b must have the shape of operand a, {a.shape}, not {b.shape}")
+        unique, inverse = np.unique(index_a.ravel() * len(second.values) + index_b.ravel(), return_inverse=True)
+        pairs = (divmod(key, len(second.values)) for key in unique.tolist())
+        products = [product(first.values[row], second.values[column]) for row, column in pairs]
+        encode = cache(self._encode)
+        if random is None or not self.random_bits:
+            rounded: NDArray[np.uint64] = np.array([encode(value, 0) for value in products], dtype=np.uint64)
+            results = rounded[inverse.ravel()]
+        else:
+            _check_range("Random bits", random, self.random_bits)
+            if random.shape != a.shape:
+                raise ValueError(f"Random bits must have the shape of operand a, {a.shape}, not {random.shape}")
+            results = np.array([encode(products[position], bits) for position, bits
+                                in zip(inverse.ravel().tolist(), random.ravel().tolist(), strict=True)],
+                               dtype=np.uint64)
+        return results.reshape(a.shape)
+
+
+def _check_range(noun: str, array: NDArray[np.integer], width: int) -> None:
+    if not np.issubdtype(array.dtype, np.integer):
+        raise TypeError(f"{noun} must be an array of integers, not of {array.dtype}")
+    if array.size and (int(array.min()) < 0 or int(array.max()) >> width):
+        raise ValueError(f"{noun} must be between 0 and {(1 << width) - 1}, "
+                         f"not {int(array.min())} to {int(array.max())}")
 
 
 class _Values:
@@ -144,7 +165,6 @@ class _Values:
         self._format = fmt
         self.values: list[Value] = []
         self._positions: dict[Value, int] = {}
-        self._table: NDArray[np.int64] | None = None
 
     def _position(self, code: int) -> int:
         value = self._format.decode(code)
@@ -154,10 +174,7 @@ class _Values:
         return self._positions[value]
 
     def index(self, codes: NDArray[np.integer]) -> NDArray[np.int64]:
-        width = self._format.width
-        if codes.size and (int(codes.min()) < 0 or int(codes.max()) >> width):
-            raise ValueError(f"Codes must be between 0 and {(1 << width) - 1} for {self._format.name}, "
-                             f"not {int(codes.min())} to {int(codes.max())}")
+        _check_range(f"Codes of {self._format.name}", codes, self._format.width)
         unique, inverse = np.unique(codes, return_inverse=True)
         positions = np.array([self._position(code) for code in unique.tolist()], dtype=np.int64)
         return positions[inverse].reshape(codes.shape)

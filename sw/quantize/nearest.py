@@ -1,0 +1,134 @@
+"""The fast roads to nearest-even: a few floating-point operations, exact for the formats that they admit.
+
+Each returns the same values as ``sw.quantize.exact``; ``road`` says which of them suits.
+"""
+
+from enum import Enum
+
+import torch
+from torch import Tensor
+
+from sw.formats import OverflowPolicy, RoundingMode
+from sw.quantize.plan import FLOAT_DTYPES, FixedPlan, FloatPlan, Settings
+
+
+class Road(Enum):
+    """How a tensor is quantized."""
+
+    EXACT = "exact"
+    """By the integer arithmetic of ``sw.quantize.exact``: every format, every mode."""
+    SHIFTER = "shifter"
+    """Floating point, by adding and subtracting a power of two at which the last place is the format's."""
+    FIXED_SHIFTER = "fixed-shifter"
+    """Fixed point, likewise: one and the same constant for all elements."""
+    BITS = "bits"
+    """A format with the exponents of the tensor's type, by integer rounding of the bits."""
+    CAST = "cast"
+    """A format that torch casts to, by that cast."""
+
+
+_CASTS = {
+    # precision, lowest normal exponent, highest exponent
+    (11, -14, 15): torch.float16,
+    (8, -126, 127): torch.bfloat16,
+}
+
+
+def road(settings: Settings, dtype: torch.dtype, *, casts: bool) -> Road:
+    """Return the fastest road for tensors of ``dtype``, float32 or float64.
+
+    ``casts`` permits ``Road.CAST``: a compiler may drop a cast to a smaller type and back.
+    """
+    plan, work = settings.plan, FLOAT_DTYPES[dtype]
+    if settings.rounding is not RoundingMode.NEAREST_EVEN or settings.overflow is OverflowPolicy.WRAP:
+        return Road.EXACT
+    if not plan.fits(dtype):
+        return Road.EXACT
+    room = work.fraction_bits - 2  # bits of an integer that 1.5 * 2**fraction_bits shifts out
+    if isinstance(plan, FixedPlan):
+        shifter = work.fraction_bits - plan.fraction_bits
+        suits = plan.width <= room and work.min_exponent <= shifter < work.max_exponent
+        return Road.FIXED_SHIFTER if suits else Road.EXACT
+    if not plan.gradual or (not plan.signed and settings.overflow is OverflowPolicy.INFINITY):
+        return Road.EXACT
+    # torch narrows float64 to the 16-bit types through float32, which rounds twice.
+    if casts and dtype == torch.float32 and _cast_dtype(plan) is not None:
+        return Road.CAST
+    if plan.min_exponent == work.min_exponent and plan.signed and plan.has_negative_zero:
+        return Road.BITS
+    reach = plan.max_exponent + 2 + work.fraction_bits - plan.fraction_bits
+    if plan.min_exponent > work.min_exponent and plan.fraction_bits <= room and reach <= work.max_exponent:
+        return Road.SHIFTER
+    return Road.EXACT
+
+
+def _cast_dtype(plan: FloatPlan) -> torch.dtype | None:
+    dtype = _CASTS.get((plan.precision, plan.min_exponent, plan.max_exponent))
+    if dtype is None or not plan.signed or not plan.has_negative_zero:
+        return None
+    return dtype if plan.maximum == torch.finfo(dtype).max else None
+
+
+def quantize(x: Tensor, settings: Settings, way: Road, out: Tensor | None = None) -> Tensor:
+    """Return the values of a float32 or float64 tensor, of its type, or write them to ``out``."""
+    plan = settings.plan
+    if not plan.has_nan and not settings.propagate_nan:
+        x = torch.nan_to_num(x, nan=0.0, posinf=torch.inf, neginf=-torch.inf)
+    if isinstance(plan, FixedPlan):
+        return _fixed_shifter(x, plan, settings, out)
+    if settings.overflow is not OverflowPolicy.INFINITY:
+        x = x.clamp(plan.minimum, plan.maximum)
+    match way:
+        case Road.CAST:
+            y = x.to(_cast_dtype(plan))
+            return y.to(x.dtype) if out is None else out.copy_(y)
+        case Road.BITS:
+            y = _bits(x, plan)
+            return y if out is None else out.copy_(y)
+        case _:
+            return _shifter(x, plan, settings, out)
+
+
+def _fixed_shifter(x: Tensor, plan: FixedPlan, settings: Settings, out: Tensor | None) -> Tensor:
+    """Add a constant so large that the sum has no places below the format's; the difference is the result, with +0."""
+    symmetric = settings.overflow is OverflowPolicy.SATURATE_SYMMETRIC and plan.signed
+    x = x.clamp(-plan.maximum if symmetric else plan.minimum, plan.maximum)
+    shifter = 1.5 * 2.0 ** (FLOAT_DTYPES[x.dtype].fraction_bits - plan.fraction_bits)
+    return torch.sub(x + shifter, shifter, out=out)
+
+
+def _shifter(x: Tensor, plan: FloatPlan, settings: Settings, out: Tensor | None) -> Tensor:
+    """Do the same with a constant for each binade, made of the element's own exponent bits.
+
+    The power of two, ``power``, is at least that of the lowest binade, where the spacing stays. Its multiple by
+    ``scale`` is exact, so that a fused multiply-add changes nothing.
+    """
+    work = FLOAT_DTYPES[x.dtype]
+    infinite = settings.overflow is OverflowPolicy.INFINITY
+    if infinite:
+        x = x.clamp(-(2.0 ** (plan.max_exponent + 1)), 2.0 ** (plan.max_exponent + 1))
+    fields = x.view(work.integer) & (work.max_exponent + work.max_exponent + 1 << work.fraction_bits)
+    lowest = plan.min_exponent - work.min_exponent + 1 << work.fraction_bits
+    power = fields.clamp(min=lowest).view(x.dtype)
+    scale = 1.5 * 2.0 ** (work.fraction_bits - plan.fraction_bits)
+    shifted = torch.add(x, power, alpha=scale)
+    last = not infinite and not plan.has_negative_zero
+    y = torch.sub(shifted, power, alpha=scale, out=out if last else None)
+    if infinite:
+        y = torch.where(y.abs() > plan.maximum, torch.nan if plan.infinity_code is None else y * torch.inf, y)
+    if plan.has_negative_zero:
+        # A difference of equals is +0, whatever the sign of x.
+        return torch.copysign(y, x, out=out)
+    return y if last or out is None else out.copy_(y)
+
+
+def _bits(x: Tensor, plan: FloatPlan) -> Tensor:
+    """Round the bits, read as an integer, to a multiple of the format's last place; a carry moves the exponent."""
+    work = FLOAT_DTYPES[x.dtype]
+    discarded = work.fraction_bits - plan.fraction_bits
+    if discarded == 0:
+        return x
+    bits = x.view(work.integer)
+    half = (1 << (discarded - 1)) - 1
+    rounded = (bits + half + ((bits >> discarded) & 1)) & -(1 << discarded)
+    return torch.where(torch.isnan(x), x, rounded.view(x.dtype))

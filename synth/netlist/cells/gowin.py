@@ -1,0 +1,120 @@
+"""Gowin LittleBee and Arora (``synth_gowin``).
+
+Source: ``gowin/cells_sim.v`` and ``cells_map.v`` of Yosys; for the multipliers, which have no model there, Gowin UG287
+(DSP user guide).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from ..network import FALSE, TABLE_MUX, TRUE, Signal
+from .common import (
+    IGNORED_PAD_PARAMETERS,
+    buffer_model,
+    constant_model,
+    lut_model,
+    multiply,
+    mux_model,
+    tristate_model,
+)
+from .model import CellModel, CellView
+
+
+def _flip_flop_models() -> dict[str, CellModel]:
+    """Return DFF and its variants: N falling edge; S, R synchronous, P, C asynchronous set and reset; E enable."""
+    models = {}
+    for edge in ("", "N"):
+        for control in ("", "S", "R", "P", "C"):
+            for enable in ("", "E"):
+                models[f"DFF{edge}{control}{enable}"] = _flip_flop_model(edge == "", control, enable == "E")
+    return models
+
+
+def _flip_flop_model(rising: bool, control: str, enabled: bool) -> CellModel:
+    pin = {"": "", "S": "SET", "R": "RESET", "P": "PRESET", "C": "CLEAR"}[control]
+    argument = {"S": "sync_set", "R": "sync_reset", "P": "async_set", "C": "async_reset"}
+    initial = control in ("S", "P")
+
+    def expand(view: CellView) -> None:
+        # The device starts every flip-flop at its set or reset value and has no other choice (cells_map.v).
+        if view.flag("INIT", initial) != initial:
+            raise view.error(f"Parameter INIT must be {int(initial)}, the value the device starts at",
+                             int(not initial))
+        controls: dict[str, Signal] = {argument[control]: view.input(pin)} if control else {}
+        view.output("Q", view.flip_flop(view.input("D"), view.input("CLK"), rising=rising, initial=initial,
+                                        enable=view.input("CE") if enabled else TRUE, **controls))
+
+    ports = ("D", "CLK", "Q", *((pin,) if pin else ()), *(("CE",) if enabled else ()))
+    return CellModel(dict.fromkeys(ports, 1), expand, ("INIT",))
+
+
+_AluMode = Callable[[CellView, Signal, Signal, Signal], tuple[Signal, Signal]]
+
+# Mode number to (propagate, generate) of I0, I1, I3; SUM is propagate ^ CIN, COUT is propagate ? CIN : generate.
+_ALU_MODES: tuple[_AluMode, ...] = (
+    lambda view, a, b, c: (view.xor(a, b), a),                                          # ADD
+    lambda view, a, b, c: (view.not_(view.xor(a, b)), a),                               # SUB
+    lambda view, a, b, c: (view.not_(view.xor(view.xor(a, b), c)), a),                  # ADDSUB: I3 ? add : subtract
+    lambda view, a, b, c: (view.not_(view.xor(a, b)), TRUE),                            # NE
+    lambda view, a, b, c: (view.not_(view.xor(a, b)), a),                               # GE
+    lambda view, a, b, c: (view.not_(view.xor(a, b)), b),                               # LE
+    lambda view, a, b, c: (a, FALSE),                                                   # CUP
+    lambda view, a, b, c: (view.not_(a), TRUE),                                         # CDN
+    lambda view, a, b, c: (view.not_(view.xor(a, c)), a),                               # CUPCDN
+    lambda view, a, b, c: (view.xor(view.and_(a, b), c), view.and_(a, b)),              # MULT
+)
+
+
+def _expand_alu(view: CellView) -> None:
+    mode = view.integer("ALU_MODE", 0, 32)
+    if mode >= len(_ALU_MODES):
+        raise view.error(f"Parameter ALU_MODE must be 0 to {len(_ALU_MODES) - 1}", mode)
+    propagate, generate = _ALU_MODES[mode](view, view.input("I0"), view.input("I1"), view.input("I3"))
+    carry = view.input("CIN")
+    view.output("SUM", view.xor(propagate, carry))
+    view.output("COUT", view.lut(TABLE_MUX, [generate, carry, propagate]))
+
+
+_REGISTER_PARAMETERS = ("AREG", "BREG", "OUT_REG", "OUT0_REG", "OUT1_REG", "PIPE_REG", "ASIGN_REG", "BSIGN_REG",
+                        "SOA_REG")
+
+
+def _multiplier(width: int) -> CellModel:
+    """Return the combinational multiplier: all that Yosys infers."""
+    def expand(view: CellView) -> None:
+        for parameter in _REGISTER_PARAMETERS:
+            if view.flag(parameter):
+                raise view.error(f"Parameter {parameter} must be 0: a multiplier without registers", 1)
+        for pin in ("ASEL", "BSEL"):
+            if view.constant(pin, default=FALSE):
+                raise view.error(f"Pin {pin} must be 0: the operand from the pins, without a cascade", 1)
+        view.output("DOUT", multiply(view, view.bus("A", width), view.bus("B", width), view.input("ASIGN"),
+                                     view.input("BSIGN"), 2 * width))
+        view.unsupported_output("SOA")
+        view.unsupported_output("SOB")
+
+    ports = {**dict.fromkeys(("ASIGN", "BSIGN", "ASEL", "BSEL", "CE", "CLK", "RESET"), 1), "DOUT": 2 * width,
+             **dict.fromkeys(("A", "B", "SIA", "SIB", "SOA", "SOB"), width)}
+    return CellModel(ports, expand, _REGISTER_PARAMETERS, ignored=("MULT_RESET_MODE",))
+
+
+GOWIN_CELLS: Mapping[str, CellModel] = {
+    **{f"LUT{size}": lut_model([f"I{index}" for index in range(size)], "F", "INIT") for size in range(1, 5)},
+    **{name: mux_model("I0", "I1", "S0", "O")
+       for name in ("MUX2", "MUX2_LUT5", "MUX2_LUT6", "MUX2_LUT7", "MUX2_LUT8")},
+    "ALU": CellModel(dict.fromkeys(("SUM", "COUT", "I0", "I1", "I3", "CIN"), 1), _expand_alu, ("ALU_MODE",)),
+    **_flip_flop_models(),
+    "MULT9X9": _multiplier(9),
+    "MULT18X18": _multiplier(18),
+    "MULT36X36": _multiplier(36),
+    "INV": buffer_model("I", "O", inverted=True),
+    "GND": constant_model("G", value=False),
+    "VCC": constant_model("V", value=True),
+    "IBUF": buffer_model("I", "O", ignored=IGNORED_PAD_PARAMETERS),
+    "OBUF": buffer_model("I", "O", ignored=IGNORED_PAD_PARAMETERS),
+    "TBUF": tristate_model("I", "OEN", "O", active_low=True),
+    "IOBUF": tristate_model("I", "OEN", "IO", active_low=True, output="O"),
+    "BUFG": buffer_model("I", "O"),
+    "BUFS": buffer_model("I", "O"),
+}

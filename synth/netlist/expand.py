@@ -1,0 +1,64 @@
+"""Netlist to bit-level network: find the family, expand every cell, settle what no cell drives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from .cells import Family, library
+from .cells.model import CellModel, CellView
+from .errors import NetlistError
+from .network import Network
+from .read import Netlist
+
+
+def expand(netlist: Netlist, family: Family | None = None) -> Network:
+    """Expand all cells of ``netlist`` into truth tables and flip-flops.
+
+    Raises
+    ------
+    NetlistError
+        If a cell is unknown or in a configuration that its model does not have, or a net has several drivers.
+    """
+    models = _models(netlist, family)
+    network = Network(netlist)
+    views = []
+    for cell in netlist.cells:
+        model = models[cell.type]
+        view = CellView(network, cell, model)
+        for port, value in model.constants.items():
+            for bit in cell.connections.get(port, ()):
+                network.declare_constant(bit, value, view.title)
+        views.append((model, view))
+    # Cells that set the global reset come first, because the flip-flops ask for it.
+    for model, view in sorted(views, key=lambda item: not item[0].first):
+        model.expand(view)
+    network.define_pads()
+    network.define_undriven()
+    return network
+
+
+def _models(netlist: Netlist, family: Family | None) -> Mapping[str, CellModel]:
+    """Return the library of ``family``, or of the first family that has every cell."""
+    if family is not None:
+        _check_known(netlist, family)
+        return library(family)
+    for candidate in Family:
+        models = library(candidate)
+        if all(cell.type in models and models[cell.type].accepts(cell) for cell in netlist.cells):
+            return models
+    closest = max(Family, key=lambda candidate: sum(
+        cell.type in library(candidate) and library(candidate)[cell.type].accepts(cell) for cell in netlist.cells))
+    _check_known(netlist, closest)
+    raise AssertionError("a family that lacks no cell was not found before")
+
+
+def _check_known(netlist: Netlist, family: Family) -> None:
+    models = library(family)
+    for cell in netlist.cells:
+        if cell.type not in models:
+            raise NetlistError(f"Cell type must be one that the netlist engine models for {family.value}, "
+                               f"not {cell.type!r} (cell {cell.name!r})")
+        if not models[cell.type].accepts(cell):
+            ports = {port: len(bits) for port, bits in cell.connections.items()}
+            raise NetlistError(f"Ports of a {family.value} {cell.type} must be {dict(models[cell.type].ports)}, "
+                               f"not {ports} (cell {cell.name!r})")

