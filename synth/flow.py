@@ -21,8 +21,8 @@ TOP = "top"
 _TARGET_MHZ = 250
 """Clock asked of nextpnr: above what the operators reach, so that placement keeps improving the worst path."""
 
-_NO_ROOM = re.compile(r"(?i)no bels remaining|unable to (find|place)|out of bels|does not fit|not enough|"
-                      r"too many|exceeds? the (number|capacity)|failed to (find a legal|expand region)")
+_NO_ROOM = re.compile(r"^ERROR: (Unable to (place|find (legal |a )?placement)|.*no BELs remaining).*$", re.MULTILINE)
+"""How nextpnr says that a design is too large: its packer's count is above the device's, or its placer gives up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -265,9 +265,10 @@ def run_nextpnr(tool: str, arguments: list[str], *, cwd: Path, log: Path, timeou
     try:
         return run_tool(tool, arguments, cwd=cwd, log=log, timeout=timeout).seconds
     except ToolError as error:
-        if error.log is not None and _NO_ROOM.search(last_error(error.log)):
-            raise DoesNotFit(f"Design must fit the device, not exceed {device}: {last_error(error.log)}; "
-                             f"a larger --device may hold it; the full log is {error.log}") from None
+        said = _NO_ROOM.search(log.read_text(errors="replace")) if type(error) is ToolError else None
+        if said is not None:
+            raise DoesNotFit(f"Design must fit {device}, and is too large for it: {said[0]}; a larger device or a "
+                             f"narrower format mends that; the full log is {log}") from None
         raise
 
 

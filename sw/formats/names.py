@@ -146,7 +146,9 @@ def number(value: Fraction) -> str:
     quotient = context.divide(numerator, denominator)
     if not context.flags[Inexact] and len(exact := f"{quotient.normalize():f}") <= 8:
         return exact
-    return f"{Context(prec=6).divide(numerator, denominator).normalize():g}"
+    rounded = Context(prec=6).divide(numerator, denominator).normalize()
+    exponent = rounded.adjusted()
+    return f"{rounded:f}" if -5 < exponent < 8 else f"{rounded.scaleb(-exponent):f}e{exponent:+d}"
 
 
 def _quote(name: str) -> str:

@@ -51,6 +51,8 @@ def road(settings: Settings, dtype: torch.dtype, *, casts: bool) -> Road:
         return Road.FIXED_SHIFTER if suits else Road.EXACT
     if not plan.gradual or (not plan.signed and settings.overflow is OverflowPolicy.INFINITY):
         return Road.EXACT
+    if plan.fraction_bits == 0:
+        return Road.EXACT  # in the middle, the even code need not be the even multiple of the power of two below
     # torch narrows float64 to the 16-bit types through float32, which rounds twice.
     if casts and dtype == torch.float32 and _cast_dtype(plan) is not None:
         return Road.CAST

@@ -138,8 +138,8 @@ class Multiplication:
         products = [product(first.values[row], second.values[column]) for row, column in pairs]
         encode = cache(self._encode)
         if random is None or not self.random_bits:
-            rounded: NDArray[np.uint64] = np.array([encode(value, 0) for value in products], dtype=np.uint64)
-            results = rounded[inverse.ravel()]
+            rounded = np.array([encode(value, 0) for value in products], dtype=np.uint64)
+            results: NDArray[np.uint64] = rounded[inverse.ravel()]
         else:
             _check_range("Random bits", random, self.random_bits)
             if random.shape != a.shape:

@@ -82,7 +82,10 @@ class Network:
                         raise NetlistError(f"Input port {port.name}[{index}] must be a net, not the constant {bit!r}")
                     self._claim(bit, f"input port {port.name!r}")
                     self.inputs[self._signal_of(bit)] = (port.name, index)
-                elif isinstance(bit, int):
+        for port in sorted(netlist.ports, key=lambda port: port.direction is not Direction.INOUT):
+            for index, bit in enumerate(port.bits):
+                # An output may share the net of an inout port, whose pad it then shows.
+                if port.direction is not Direction.INPUT and isinstance(bit, int):
                     self._pad_bits.setdefault(bit, (port.name, index, port.direction))
 
     # Signals and nets
@@ -124,6 +127,11 @@ class Network:
             raise NetlistError(f"Pin of {cell} must be an output or inout port of the top module, "
                                f"not net {self.netlist.net_name(bit)!r}")
         return self._pad_bits[bit]
+
+    def pad_driver(self, port: str, bit: Bit) -> Driver | None:
+        """Return what drives a bit of a top-level port through a pad."""
+        owner = self._pad_bits.get(bit)
+        return self.pad_drivers.get(bit) if owner is not None and owner[0] == port else None
 
     def drive_pad(self, bit: Bit, data: Signal, enable: Signal, cell: str) -> None:
         """Let a pad drive a port bit of the top module with ``data`` while ``enable``."""

@@ -198,7 +198,7 @@ class _Compiler:
         for port in self._netlist.ports:
             if port.direction is Direction.INPUT:
                 continue
-            drivers = [network.pad_drivers.get(bit) for bit in port.bits]
+            drivers = [network.pad_driver(port.name, bit) for bit in port.bits]
             signals = [network.net(bit, f"output port {port.name}[{index}]") for index, bit in enumerate(port.bits)]
             if port.direction is Direction.INOUT and all(signal in network.inputs for signal in signals):
                 continue

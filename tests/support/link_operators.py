@@ -77,7 +77,7 @@ class Slow(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         value = self.a
-        for _ in range(24):
+        for _ in range(12):
             total = Signal(16)
             m.d.comb += total.eq((value + value.rotate_left(5)) ^ self.b)
             value = total

@@ -156,7 +156,7 @@ def test_a_mirrored_mode_does_to_minus_x_what_the_mode_does_to_x(case, mode, bit
     assert (_encoded(fmt, -value, mode.mirrored, random=random) == -_encoded(fmt, value, mode, random=random)), name
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(case=_cases(), count=st.integers(1, 7))
 def test_stochastic_encoding_has_exactly_the_probability_of_its_fraction(case, count):
     name, value = case

@@ -1,0 +1,177 @@
+"""Clocked simulation of a program: many independent lanes, cycle by cycle."""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+import numpy.typing as npt
+
+from .kernel import Kernel, Plane, make_kernel
+from .packing import Codes, Planes, pack_codes, unpack_codes, words_for
+from .program import Program
+
+
+class Simulation:
+    """A running design: ``lanes`` independent copies that share nothing but their clock edges.
+
+    Time stands still but for :meth:`step`. Between steps every clock is low and the logic is settled: :meth:`get`
+    shows what the pins show then. All inputs start at 0, all flip-flops at their initial values. Asynchronous sets
+    and resets act when the logic settles, which :meth:`get` and :meth:`step` make it do; an input that was set and set
+    back in between was never seen.
+
+    Parameters
+    ----------
+    program : Program
+    lanes : int
+        Number of copies, at least 1. Up to 8192 run on Python integers, more on arrays.
+    """
+
+    def __init__(self, program: Program, lanes: int = 1) -> None:
+        self._lanes = operator.index(lanes)
+        if self._lanes < 1:
+            raise ValueError(f"Number of lanes must be at least 1, not {lanes!r}")
+        self._program = program
+        outputs = [register for port in program.outputs for register in port.registers]
+        # What a step needs besides the outputs: every next state, and where an asynchronous control acts its result.
+        self._asynchronous = [index for index, bit in enumerate(program.state) if bit.settled != bit.stored]
+        wanted = [*outputs, *(bit.next for bit in program.state),
+                  *(program.state[index].settled for index in self._asynchronous)]
+        self._kernel: Kernel = make_kernel(program, wanted, words_for(self._lanes))
+        self._inputs: dict[str, list[Plane]] = {
+            port.name: [self._kernel.constant(False)] * port.width for port in program.inputs}
+        self._widths = {port.name: port.width for port in program.inputs}
+        self._outputs: dict[str, list[Plane]] = {}
+        self._clock_ports = {bit.clock.port for bit in program.state}
+        self._state: list[Plane] = []
+        self._next: list[Plane] = []
+        self._settled = False
+        self.reset()
+
+    @property
+    def lanes(self) -> int:
+        """Number of independent copies."""
+        return self._lanes
+
+    def reset(self) -> None:
+        """Put every flip-flop back to its initial value, as after configuration; inputs stay."""
+        self._state = [self._kernel.constant(bit.initial) for bit in self._program.state]
+        self._settled = False
+
+    def set(self, port: str, value: int | npt.ArrayLike) -> None:
+        """Set an input port: one integer for all lanes, or one a lane.
+
+        Raises
+        ------
+        KeyError
+            If there is no such input.
+        ValueError
+            If the port is a clock, the value does not fit, or there is not one a lane.
+        """
+        width = self._width(port)
+        if isinstance(value, int | np.integer):
+            number = int(value)
+            if number < 0 or number >> width:
+                raise ValueError(f"Value of {port} must be 0 to {(1 << width) - 1}, not {number}")
+            planes = [self._kernel.constant(bool(number >> index & 1)) for index in range(width)]
+        else:
+            codes = np.asarray(value)
+            if codes.shape != (self._lanes,):
+                raise ValueError(f"Values of {port} must be one a lane, of shape ({self._lanes},), "
+                                 f"not {codes.shape}")
+            planes = self._kernel.from_planes(pack_codes(codes, width))
+        self._inputs[port] = planes
+        self._settled = False
+
+    def set_planes(self, port: str, planes: Planes) -> None:
+        """Set an input port to packed planes of shape ``(width, words)``."""
+        shape = (self._width(port), words_for(self._lanes))
+        if planes.shape != shape:
+            raise ValueError(f"Planes of {port} must be of shape {shape}, not {planes.shape}")
+        self._inputs[port] = self._kernel.from_planes(planes)
+        self._settled = False
+
+    def get(self, port: str) -> Codes:
+        """Return an output port, one unsigned integer a lane.
+
+        Raises
+        ------
+        KeyError
+            If there is no such output.
+        """
+        return unpack_codes(self.get_planes(port), self._lanes)
+
+    def get_planes(self, port: str) -> Planes:
+        """Return an output port as packed planes of shape ``(width, words)``."""
+        if not self._settled:
+            self._settle()
+        if port not in self._outputs:
+            raise KeyError(f"Output must be one of {', '.join(self._outputs)}, not {port!r}")
+        return self._kernel.to_planes(self._outputs[port])
+
+    def step(self, clock: str | None = None, cycles: int = 1) -> None:
+        """Run whole cycles of one clock: its rising edge, then its falling edge.
+
+        All flip-flops of an edge take their next state at once. Other clocks stand still.
+
+        Raises
+        ------
+        ValueError
+            If there is no such clock, or several and none is named.
+        """
+        name = self._clock(clock)
+        state = self._program.state
+        rising = [index for index, bit in enumerate(state) if bit.clock.name == name and bit.clock.rising]
+        falling = [index for index, bit in enumerate(state) if bit.clock.name == name and not bit.clock.rising]
+        for _ in range(cycles):
+            if not self._settled:
+                self._settle()
+            self._take(rising)
+            if falling or self._asynchronous:            # otherwise nothing happens while the clock is high
+                self._set_clock(name, True)
+                self._settle()
+                self._take(falling)
+                self._set_clock(name, False)
+            self._settled = False
+
+    def _clock(self, clock: str | None) -> str:
+        clocks = self._program.clocks
+        if clock is None and len(clocks) == 1:
+            return clocks[0]
+        if clock not in clocks:
+            raise ValueError(f"Clock must be one of {', '.join(clocks) or 'none (the design has no flip-flop)'}, "
+                             f"not {clock!r}")
+        return clock
+
+    def _width(self, port: str) -> int:
+        if port not in self._widths:
+            raise KeyError(f"Input must be one of {', '.join(self._widths)}, not {port!r}")
+        if port in self._clock_ports:
+            raise ValueError(f"Input must not be the clock {port!r}, which step() drives")
+        return self._widths[port]
+
+    def _set_clock(self, name: str, value: bool) -> None:
+        clock = next(bit.clock for bit in self._program.state if bit.clock.name == name)
+        planes = list(self._inputs[clock.port])
+        planes[max(clock.index, 0)] = self._kernel.constant(value)
+        self._inputs[clock.port] = planes
+        self._settled = False
+
+    def _take(self, indices: list[int]) -> None:
+        for index in indices:
+            self._state[index] = self._next[index]
+
+    def _settle(self) -> None:
+        """Evaluate the logic; latch what asynchronous controls do to the state."""
+        results = self._kernel.evaluate([*(plane for planes in self._inputs.values() for plane in planes),
+                                         *self._state])
+        results = [plane if isinstance(plane, int) else plane.copy() for plane in results]
+        position = 0
+        for port in self._program.outputs:
+            self._outputs[port.name] = results[position:position + port.width]
+            position += port.width
+        count = len(self._program.state)
+        self._next = results[position:position + count]
+        for index, plane in zip(self._asynchronous, results[position + count:], strict=True):
+            self._state[index] = plane
+        self._settled = True

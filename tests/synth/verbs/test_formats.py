@@ -1,0 +1,221 @@
+"""The ``formats`` verb: what it lists, what it shows, what it says about a short name."""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+from fractions import Fraction
+
+import pytest
+
+from sw.formats import CATALOG, Special, parse
+from synth.verbs import formats
+
+
+class FakeConsole:
+    """Keeps what it is given, as the real one would have printed it."""
+
+    def __init__(self):
+        self.lines, self.tables, self.documents = [], {}, []
+
+    def print(self, text=""):
+        self.lines.append(text)
+
+    def table(self, title, columns, rows):
+        assert all(len(row) == len(columns) for row in rows)
+        assert title not in self.tables
+        self.tables[title] = (list(columns), [[str(cell) for cell in row] for row in rows])
+
+    def json(self, document):
+        self.documents.append(json.loads(json.dumps(document, allow_nan=False)))
+
+    def cells(self, title):
+        return {row[0]: row[1:] for row in self.tables[title][1]}
+
+
+def _run(*words, as_json=False):
+    parser = argparse.ArgumentParser()
+    formats.configure(parser)
+    parser.add_argument("--json", action="store_true")
+    console = FakeConsole()
+    assert formats.run(parser.parse_args([*words, *(["--json"] if as_json else [])]), console) == 0
+    return console
+
+
+def test_without_a_name_every_catalog_format_is_listed_with_its_aliases():
+    console = _run()
+    listed = {**console.cells("Floating point"), **console.cells("Fixed point and integers")}
+    assert list(listed) == [entry.name for entry in CATALOG]
+    for entry in CATALOG:
+        assert listed[entry.name][-1] == ", ".join(entry.aliases)
+    assert listed["float8_e4m3fn"] == ["1-4-3", "7", "448", "0.015625", "0.00195312", "2 NaN, -0",
+                                       "e4m3, e4m3fn, fp8_e4m3"]
+    assert listed["float8_e8m0fnu"][-2] == "1 NaN, no 0"
+    assert listed["radix4_fp4_odd"][:3] == ["1-3-0", "9/2", "32"]
+    assert listed["fixed<8,4>"] == ["-8", "7.9375", "0.0625", "ap_fixed<8,4>"]
+    assert not console.documents
+
+
+def test_every_name_in_the_closing_help_parses():
+    text = "\n".join(_run().lines)
+    for name in ("fixed8_4", "ap_fixed8_m2", "e4m3:subnormals=flushed", "e4m3:bias=11,specials=none",
+                 "int8:narrow_range=true"):
+        assert name in text
+        parse(name)
+
+
+def test_the_list_as_json_has_the_facts_of_every_format():
+    console = _run(as_json=True)
+    (document,) = console.documents
+    assert not console.lines
+    assert not console.tables
+    assert [item["name"] for item in document["formats"]] == [entry.name for entry in CATALOG]
+    assert all(item["source"] for item in document["formats"])
+    e4m3 = next(item for item in document["formats"] if item["name"] == "float8_e4m3fn")
+    assert e4m3["max_finite"] == {"exact": "448", "float": 448.0}
+    assert e4m3["aliases"] == ["e4m3", "e4m3fn", "fp8_e4m3"]
+
+
+def test_a_short_name_is_said_aloud_first():
+    console = _run("e4m3")
+    assert console.lines[0].startswith("e4m3 means float8_e4m3fn (maximum 448); its siblings are float8_e4m3 ")
+    assert not any("means" in line for line in _run("float8_e4m3fn").lines)
+
+
+def test_one_format_is_shown_in_full():
+    console = _run("e3m2")
+    known = console.cells("float6_e3m2fn")
+    assert {fact: value for fact, (value,) in known.items()} == {
+        "family": "floating point, radix 2, signed", "width": "6 bits: 1 sign, 3 exponent, 2 fraction",
+        "significand": "3 bits, with the hidden one", "bias": "3",
+        "special codes": "-0 (none: every code is a finite number)", "subnormals": "supported",
+        "smallest normal": "0.25", "unit roundoff": "1/8", "minimum": "-28", "maximum": "28",
+        "smallest positive": "0.0625", "finite values": "63", "dynamic range": "8.8 binades, 53.0 dB",
+        "also called": "e3m2, fp6_e3m2", "source": "OCP Microscaling Formats (MX) Specification 1.0",
+    }
+    assert console.cells("Edges")["largest subnormal"] == ["0x03", "0 000 11", "0.1875", "3/16"]
+    assert console.lines[-1] == "Codes from 0x20 on are these with a minus sign."
+
+
+def test_a_fixed_point_format_is_shown_in_full():
+    console = _run("fixed8_4")
+    assert {fact: value for fact, (value,) in console.cells("fixed<8,4>").items()} == {
+        "family": "fixed point, signed (two’s complement)", "width": "8 bits: 4 integer, 4 fraction",
+        "narrow range": "no", "step": "0.0625 everywhere", "minimum": "-8", "maximum": "7.9375",
+        "smallest positive": "0.0625", "finite values": "256", "dynamic range": "7.0 binades, 42.1 dB",
+        "also called": "ap_fixed<8,4>", "source": "AMD UG1399",
+    }
+    assert _run("int8:narrow_range=true").cells("int8:narrow_range=true")["narrow range"] == [
+        "yes: no rounding gives the most negative code"]
+
+
+def test_a_format_without_a_catalog_entry_has_its_name_for_a_source():
+    known = _run("e3m5").cells("float9_e3m5")
+    assert known["source"] == ["its name, by the rules of the family"]
+    assert known["also called"] == ["–"]
+    assert _run("int1").cells("int1")["dynamic range"] == ["–"]
+
+
+@pytest.mark.parametrize("entry", [entry for entry in CATALOG if entry.format.width <= 8],
+                         ids=lambda entry: entry.name)
+def test_the_grid_has_the_value_of_every_code(entry):
+    fmt = entry.format
+    console = _run(entry.name)
+    _, rows = console.tables["Values by code"]
+    seen = {}
+    for first, *cells in rows:
+        seen.update({int(first, 16) + step: cell for step, cell in enumerate(cells)})
+    signed_float = "minus sign" in console.lines[-1] if console.lines else False
+    half = 1 << (fmt.width - 1)
+    assert sorted(seen) == list(range(half if signed_float else 2 * half))
+    for code, cell in seen.items():
+        value = fmt.decode(code)
+        if isinstance(value, Special):
+            assert cell == value.value
+        else:
+            assert abs(Fraction(cell) - value) <= abs(value) * Fraction(1, 10**5)
+            if signed_float and code:
+                assert fmt.decode(code + half) == -value
+    assert all(3 * len(row) + sum(map(len, row)) <= 90 for row in rows)
+
+
+@pytest.mark.parametrize(("name", "line"), [
+    ("float8_e4m3fnuz", "Codes from 0x80 on are these with a minus sign, but 0x80 is NaN."),
+    ("e4m3", "Codes from 0x80 on are these with a minus sign."),
+    ("e2m1", "Codes from 0x8 on are these with a minus sign."),
+])
+def test_the_negative_half_is_said_in_one_line(name, line):
+    assert _run(name).lines[-1] == line
+
+
+@pytest.mark.parametrize(("name", "line"), [
+    ("float16", "'python -m synth formats float16 --values' lists all 65536 codes."),
+    ("fixed<12,4>", "'python -m synth formats 'fixed<12,4>' --values' lists all 4096 codes."),
+])
+def test_a_wider_format_shows_its_edges_and_how_to_see_all_values(name, line):
+    console = _run(name)
+    assert "Values by code" not in console.tables
+    assert console.cells("Edges")["zero"][2] == "0"
+    assert console.lines[-1] == line
+
+
+def test_a_format_too_wide_for_a_table_says_nothing_of_one():
+    console = _run("tf32")
+    assert not any("--values" in line for line in console.lines)
+    assert console.cells("Edges")["one"] == ["0x1FC00", "0 01111111 0000000000", "1", "1"]
+
+
+def test_values_lists_every_code():
+    console = _run("float16", "--values")
+    columns, rows = console.tables["Values"]
+    assert columns == ["code", "bits", "decimal", "exact"]
+    assert len(rows) == 65536
+    assert rows[0x3C00] == ["0x3C00", "0 01111 0000000000", "1", "1"]
+    assert rows[0xFC00] == ["0xFC00", "1 11111 0000000000", "-Inf", "-Inf"]
+
+
+def test_one_format_as_json_has_its_note_facts_edges_and_values():
+    console = _run("e4m3", as_json=True)
+    (document,) = console.documents
+    assert not console.lines
+    assert not console.tables
+    assert document["note"].startswith("e4m3 means float8_e4m3fn")
+    assert document["name"] == "float8_e4m3fn"
+    assert document["source"] == "OCP 8-bit Floating Point Specification (OFP8) 1.0"
+    assert document["edges"]["largest"] == {"code": 0x7E, "bits": "0 1111 110", "exact": "448", "decimal": "448"}
+    assert len(document["values"]) == 256
+    assert document["values"][0x81]["exact"] == "-1/512"
+    assert _run("float16", as_json=True).documents[0]["values"] is None
+    assert len(_run("fixed<9,1>", "--values", as_json=True).documents[0]["values"]) == 512
+    assert _run("e3m5", as_json=True).documents[0]["source"] is None
+
+
+@pytest.mark.parametrize(("words", "message"), [
+    (["posit8"], "Format must name the posit's exponent size"), (["e9m9"], "Format must have at most 16 bits"),
+    ([""], "Format must be a name such as 'e4m3'"), (["fp8"], "not the ambiguous 'fp8'"),
+    (["--values"], "Option --values must come with the name of a format, not alone"),
+    (["tf32", "--values"], "Format must have at most 16 bits for a table of all its values, not 19, as tf32 has"),
+])
+def test_wrong_arguments(words, message):
+    with pytest.raises(ValueError, match=re.escape(message)):
+        _run(*words)
+
+
+def test_the_verb_loads_neither_torch_nor_the_hardware():
+    code = ("import sys, synth.verbs.formats; "
+            "print(*({'torch', 'amaranth', 'numpy', 'hw'} & {name.split('.')[0] for name in sys.modules}))")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == ""
+
+
+@pytest.mark.parametrize(("words", "code", "said"), [
+    (["e3m2"], 0, "float6_e3m2fn"), ([], 0, "float8_e5m2fnuz"), (["posit8"], 2, "posit<8,1>"),
+    (["e9m9"], 2, "at most 16 bits"), (["\u00e9\U0001F600"], 2, "Format must be a known name"),
+])
+def test_from_the_command_line(words, code, said):
+    done = subprocess.run([sys.executable, "-m", "synth", "formats", *words], capture_output=True, timeout=60,
+                          check=False)
+    assert done.returncode == code, done.stderr
+    assert said in (done.stdout if code == 0 else done.stderr).decode(errors="replace")
+    assert b"Traceback" not in done.stderr
