@@ -130,7 +130,7 @@ class SimulatedBoards:
         waveform = np.concatenate([self.send(requests), self.run(listening)])
         return decode_waveform(waveform, self.lanes, self._bit, answer_bytes)
 
-    def call(self, protocol: LinkProtocol, codes: Sequence[npt.ArrayLike], *, latency: int = 0) -> npt.NDArray[np.uint64]:
+    def call(self, protocol: LinkProtocol, codes: Sequence[npt.ArrayLike], *, latency: int = 0) -> Words:
         """Return each board's result for its own operands.
 
         Parameters
@@ -264,7 +264,6 @@ class SimulatedTransport:
         self._boards = boards
         self._heard: list[int] = []
         self._received = bytearray()
-        self._frame: int | None = None
 
     def write(self, data: bytes) -> None:
         """Send bytes; returns when they are on the line."""

@@ -92,9 +92,10 @@ def _parse(arguments: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
         from importlib.metadata import PackageNotFoundError, version
 
         try:
-            parser.exit(0, f"narrowgauge {version('narrowgauge')}\n")
+            print(f"narrowgauge {version('narrowgauge')}")
         except PackageNotFoundError:
-            parser.exit(0, "narrowgauge, not installed: run from its source folder\n")
+            print("narrowgauge, not installed: run from its source folder")
+        parser.exit()
     if chosen.verb is None:
         parser.print_help()
         parser.exit(0 if not arguments else ExitCode.USAGE)

@@ -86,13 +86,16 @@ class OutputFolder:
         return self
 
     def keep_failed(self) -> None:
-        """Leave what was written so far beside, for a look at the logs, if the work ends without ``commit``."""
+        """Leave what was written beside, for a look at the logs, if the work ends without ``commit``.
+
+        An interruption removes it all the same: it leaves a clean state.
+        """
         self._keep_failed = True
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if not self.work.exists():
             return
-        if self._keep_failed:
+        if self._keep_failed and kind is not KeyboardInterrupt:
             shutil.rmtree(self.failed, ignore_errors=True)
             with contextlib.suppress(OSError):  # the error under way is the one to report
                 self.work.rename(self.failed)

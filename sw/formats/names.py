@@ -121,7 +121,7 @@ def _split(exponent_bits: int, fraction_bits: int, suffix: str, name: str) -> Fl
 
 def _alias_note(stem: str, fmt: ScalarFormat) -> str:
     others: list[FloatingPointFormat] = []
-    if re.search(f"e{_N2}m{_N2}", stem) and isinstance(fmt, FloatingPointFormat):
+    if re.search(f"e{_N2}m{_N2}", stem) and isinstance(fmt, FloatingPointFormat) and fmt.signed:
         for suffix in ("", "fn", "fnuz", "minifloat"):
             try:
                 sibling = split(fmt.exponent_bits, fmt.fraction_bits, suffix)

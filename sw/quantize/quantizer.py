@@ -1,12 +1,11 @@
 """Quantization of tensors: to values (fake quantization), to codes, and back."""
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
 from sw.formats import OverflowPolicy, RoundingMode, ScalarFormat
 from sw.quantize import exact, nearest
+from sw.quantize.blocks import each_block
 from sw.quantize.checks import (
     check_input,
     check_random,
@@ -18,10 +17,6 @@ from sw.quantize.checks import (
 from sw.quantize.nearest import Road, road
 from sw.quantize.plan import FixedPlan, Settings, code_dtype
 from sw.quantize.scale import apply_shape, check_scale
-
-_BLOCK = 1 << 16
-"""Elements that one CPU thread takes through all steps at a time: the intermediate tensors stay in its cache."""
-
 
 def fake_quantize(x: Tensor, fmt: ScalarFormat, *, scale: Tensor | float | None = None, axis: int | None = None,
                   group_size: int | None = None, rounding: RoundingMode = RoundingMode.NEAREST_EVEN,
@@ -89,7 +84,7 @@ def fake_quantize(x: Tensor, fmt: ScalarFormat, *, scale: Tensor | float | None 
     if out is None:
         out = torch.empty_like(x, dtype=dtype)
     if scale is None:
-        _each_block(lambda x, out, random: _values(x, random, settings, dtype, out), [x, out, random])
+        each_block(lambda x, out, random: _values(x, random, settings, dtype, out), [x, out, random])
         return out
     shape, _ = apply_shape(x, axis=axis, group_size=group_size)
     inner = _inner_dtype(x, dtype)
@@ -99,7 +94,7 @@ def fake_quantize(x: Tensor, fmt: ScalarFormat, *, scale: Tensor | float | None 
         torch.mul(y, scale.to(inner), out=out)
 
     # Splitting an axis never copies, so that writing to the reshaped result writes to the result.
-    _each_block(step, [x.reshape(shape), out.view(shape), None if random is None else random.reshape(shape),
+    each_block(step, [x.reshape(shape), out.view(shape), None if random is None else random.reshape(shape),
                        scale.expand(shape)])
     return out
 
@@ -135,7 +130,7 @@ def to_codes(x: Tensor, fmt: ScalarFormat, *, scale: Tensor | float | None = Non
     if not _plain(x, random):
         return exact.encode(x.to(torch.float64), settings, random).to(code_dtype(fmt))
     codes = torch.empty_like(x, dtype=code_dtype(fmt))
-    _each_block(lambda x, out, random: out.copy_(exact.encode(x.to(torch.float64), settings, random)),
+    each_block(lambda x, out, random: out.copy_(exact.encode(x.to(torch.float64), settings, random)),
                 [x, codes, random])
     return codes
 
@@ -169,7 +164,7 @@ def from_codes(codes: Tensor, fmt: ScalarFormat, dtype: torch.dtype = torch.floa
     if not _plain(codes):
         return exact.decode(codes.to(torch.int64), plan).to(dtype)
     values = torch.empty_like(codes, dtype=dtype)
-    _each_block(lambda codes, out: out.copy_(exact.decode(codes.to(torch.int64), plan)), [codes, values])
+    each_block(lambda codes, out: out.copy_(exact.decode(codes.to(torch.int64), plan)), [codes, values])
     return values
 
 
@@ -243,7 +238,7 @@ class _StraightThrough(torch.autograd.Function):
         if torch.compiler.is_compiling():
             return _values(x, random, settings, dtype, None)
         out = torch.empty_like(x, dtype=dtype)
-        _each_block(lambda x, out, random: _values(x, random, settings, dtype, out), [x, out, random])
+        each_block(lambda x, out, random: _values(x, random, settings, dtype, out), [x, out, random])
         return out
 
     @staticmethod
@@ -282,22 +277,3 @@ def _values(x: Tensor, random: Tensor | None, settings: Settings, dtype: torch.d
     if settings.propagate_nan:
         y = torch.where(torch.isnan(x), torch.nan, y)
     return y.to(dtype) if out is None else out.copy_(y)
-
-
-def _each_block(step: Callable[..., object], tensors: list[Tensor | None]) -> None:
-    """Call ``step`` on matching pieces of ``tensors``, which have one shape; None stays None.
-
-    On a CPU a piece is what the caches hold; elsewhere it is everything.
-    """
-    first = tensors[0]
-    assert first is not None
-    limit = _BLOCK * torch.get_num_threads()
-    if first.device.type != "cpu" or first.numel() <= limit:
-        step(*tensors)
-        return
-    # Cut across the axis that lies widest in memory.
-    axis = max((axis for axis in range(first.ndim) if first.shape[axis] > 1), key=first.stride)
-    length = max(1, first.shape[axis] * limit // first.numel())
-    for start in range(0, first.shape[axis], length):
-        _each_block(step, [None if tensor is None else
-                           tensor.narrow(axis, start, min(length, first.shape[axis] - start)) for tensor in tensors])

@@ -4,13 +4,13 @@
 >>> engine.run({"a": a_codes, "b": b_codes})["o"]                                   # doctest: +SKIP
 """
 
-from .cells import Family
-from .errors import NetlistError
-from .numpy_engine import NumpyEngine
-from .packing import exhaustive_planes, pack_codes, unpack_codes
-from .program import Clock, Instruction, Operation, PortRegisters, Program, StateBit, compile_netlist
-from .read import Cell, Direction, Netlist, Parameter, Port, read_netlist
-from .simulation import Simulation
+from synth.netlist.cells import Family
+from synth.netlist.errors import NetlistError
+from synth.netlist.numpy_engine import NumpyEngine
+from synth.netlist.packing import exhaustive_planes, pack_codes, unpack_codes
+from synth.netlist.program import Clock, Instruction, Operation, PortRegisters, Program, StateBit, compile_netlist
+from synth.netlist.read import Cell, Direction, Netlist, Parameter, Port, read_netlist
+from synth.netlist.simulation import Simulation
 
 __all__ = [
     "Cell", "Clock", "Direction", "Family", "Instruction", "Netlist", "NetlistError", "NumpyEngine", "Operation",

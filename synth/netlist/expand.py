@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from .cells import Family, library
-from .cells.model import CellModel, CellView
-from .errors import NetlistError
-from .network import Network
-from .read import Netlist
+from synth.netlist.cells import Family, library
+from synth.netlist.cells.model import CellModel, CellView
+from synth.netlist.errors import NetlistError
+from synth.netlist.network import Network
+from synth.netlist.read import Netlist
 
 
 def expand(netlist: Netlist, family: Family | None = None) -> Network:
@@ -46,6 +46,11 @@ def _models(netlist: Netlist, family: Family | None) -> Mapping[str, CellModel]:
         models = library(candidate)
         if all(cell.type in models and models[cell.type].accepts(cell) for cell in netlist.cells):
             return models
+    known = {type_ for candidate in Family for type_ in library(candidate)}
+    for cell in netlist.cells:
+        if cell.type not in known:
+            raise NetlistError(f"Cell type must be one that the netlist engine models, not {cell.type!r} "
+                               f"(cell {cell.name!r})")
     closest = max(Family, key=lambda candidate: sum(
         cell.type in library(candidate) and library(candidate)[cell.type].accepts(cell) for cell in netlist.cells))
     _check_known(netlist, closest)

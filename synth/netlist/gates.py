@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .lut import Move, all_ones, best_step, cofactor, depends_on, variable_table
+from synth.netlist.lut import Move, all_ones, best_step, cofactor, depends_on, variable_table
 
 Literal = int
 FALSE_LITERAL: Literal = 0
@@ -48,7 +48,7 @@ class GateGraph:
             return FALSE_LITERAL
         if a < 0:
             return a
-        if a == TRUE_LITERAL or a == b:
+        if a in (TRUE_LITERAL, b):
             return b
         if a ^ 1 == b:
             return FALSE_LITERAL

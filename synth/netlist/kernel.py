@@ -8,12 +8,12 @@ thousand vectors; they need no array library at all.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from .packing import Planes, integers_to_planes, planes_to_integers
-from .program import ONE, ZERO, Operation, Program, Register
+from synth.netlist.packing import Planes, integers_to_planes, planes_to_integers
+from synth.netlist.program import ONE, ZERO, Operation, Program, Register
 
 Plane = Any
 """One bit of every vector: a row of words for :class:`ArrayKernel`, an integer for :class:`IntegerKernel`."""
@@ -25,7 +25,7 @@ class Kernel(Protocol):
     """An executable form of a program for a fixed number of vectors."""
 
     def evaluate(self, sources: Sequence[Plane]) -> list[Plane]:
-        """Return the wanted registers' planes; they stay valid until the next call."""
+        """Return the wanted registers' planes, which are the caller's to keep."""
 
     def from_planes(self, planes: Planes) -> list[Plane]:
         """Return a port's planes in this kernel's form."""
@@ -53,7 +53,7 @@ def make_kernel(program: Program, wanted: Sequence[Register], words: int) -> Ker
 class ArrayKernel:
     """Bitwise ufuncs over rows of words, in as few rows as the program's lifetimes allow."""
 
-    _FUNCTIONS = {Operation.NOT: np.invert, Operation.AND: np.bitwise_and, Operation.OR: np.bitwise_or,
+    _FUNCTIONS: ClassVar = {Operation.NOT: np.invert, Operation.AND: np.bitwise_and, Operation.OR: np.bitwise_or,
                   Operation.XOR: np.bitwise_xor}
 
     def __init__(self, program: Program, wanted: Sequence[Register], words: int) -> None:
@@ -65,7 +65,6 @@ class ArrayKernel:
         views[ONE][:] = ~np.uint64(0)
         self._source_views = [views[register] for register in self._sources]
         self._wanted_views = [views[register] for register in wanted]
-        self._unary = [(step.target, step.a) for step in program.instructions if step.operation is Operation.NOT]
         self._steps = [(self._FUNCTIONS[step.operation], views[step.a], views[step.b], views[step.target])
                        for step in program.instructions]
 
@@ -78,7 +77,7 @@ class ArrayKernel:
                 invert(a, target)
             else:
                 function(a, b, target)
-        return self._wanted_views
+        return [view.copy() for view in self._wanted_views]
 
     def from_planes(self, planes: Planes) -> list[Plane]:
         return list(planes)
@@ -113,7 +112,7 @@ def _assign_rows(program: Program, sources: Sequence[Register], wanted: Sequence
 class IntegerKernel:
     """A generated Python function over integers, one bit a vector."""
 
-    _EXPRESSIONS = {Operation.NOT: "r{a} ^ ones", Operation.AND: "r{a} & r{b}", Operation.OR: "r{a} | r{b}",
+    _EXPRESSIONS: ClassVar = {Operation.NOT: "r{a} ^ ones", Operation.AND: "r{a} & r{b}", Operation.OR: "r{a} | r{b}",
                     Operation.XOR: "r{a} ^ r{b}"}
 
     def __init__(self, program: Program, wanted: Sequence[Register], words: int) -> None:

@@ -146,7 +146,7 @@ def _interleave(low: int, high: int, variables: int) -> int:
 
 def _best_split(halves: list[tuple[int, int]], variables: int) -> Step:
     smaller = variables - 1
-    candidates = range(variables)
+    candidates = list(range(variables))
     if variables > MAXIMUM_EXACT_VARIABLES:
         candidates = sorted(candidates, key=lambda x: _roughness(halves[x], smaller))[:2]
     best: Step | None = None

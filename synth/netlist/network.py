@@ -10,8 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .errors import NetlistError
-from .read import Bit, Direction, Netlist
+from synth.netlist.errors import NetlistError
+from synth.netlist.read import Bit, Direction, Netlist
 
 Signal = int
 FALSE: Signal = 0
@@ -190,14 +190,14 @@ class Network:
     def and_(self, a: Signal, b: Signal, cell: str) -> Signal:
         if a == FALSE or b == FALSE:
             return FALSE
-        if a == TRUE or a == b:
+        if a in (TRUE, b):
             return b
         return a if b == TRUE else self.lut(TABLE_AND, (a, b), cell)
 
     def or_(self, a: Signal, b: Signal, cell: str) -> Signal:
         if a == TRUE or b == TRUE:
             return TRUE
-        if a == FALSE or a == b:
+        if a in (FALSE, b):
             return b
         return a if b == FALSE else self.lut(TABLE_OR, (a, b), cell)
 

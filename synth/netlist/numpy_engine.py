@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from .kernel import Kernel, make_kernel
-from .packing import Codes, Planes, exhaustive_planes, pack_codes, unpack_codes, words_for
-from .program import Program
-from .simulation import Simulation
+from synth.netlist.kernel import Kernel, make_kernel
+from synth.netlist.packing import Codes, Planes, exhaustive_planes, pack_codes, unpack_codes, words_for
+from synth.netlist.program import Program
+from synth.netlist.simulation import Simulation
 
-BLOCK_VECTORS = 1 << 15
-"""Vectors of one pass: 4 KiB a register, so that the registers of a unit stay in the second-level cache."""
+BLOCK_VECTORS = 1 << 16
+"""Vectors of one pass: 8 KiB a register, so that the live registers of a unit stay in the second-level cache."""
 
 
 class NumpyEngine:
@@ -66,7 +67,7 @@ class NumpyEngine:
                       for port, codes in columns.items()}
             for port, result in self.run_packed(planes, words=words_for(count), latency=latency).items():
                 parts[port].append(unpack_codes(result, count))
-        return {port: codes[0] if len(codes) == 1 else np.concatenate(codes) for port, codes in parts.items()}
+        return {port: _joined(codes) for port, codes in parts.items()}
 
     def run_packed(self, planes: Mapping[str, Planes], *, words: int | None = None, latency: int = 0
                    ) -> dict[str, Planes]:
@@ -83,9 +84,9 @@ class NumpyEngine:
             if not shapes:
                 raise ValueError("Number of words must be given for a design without inputs")
             words = next(iter(shapes.values()))[-1]
-        for port, shape in shapes.items():
-            if shape != (self._inputs[port], words):
-                raise ValueError(f"Planes of {port} must be of shape {(self._inputs[port], words)}, not {shape}")
+        for name, shape in shapes.items():
+            if shape != (self._inputs[name], words):
+                raise ValueError(f"Planes of {name} must be of shape {(self._inputs[name], words)}, not {shape}")
         if self._program.state:
             return self._run_clocked(planes, words, latency)
         if latency:
@@ -114,7 +115,7 @@ class NumpyEngine:
         for outputs in self.exhaustive_blocks(ports, constants=constants, latency=latency):
             for port, codes in outputs.items():
                 parts[port].append(codes)
-        return {port: codes[0] if len(codes) == 1 else np.concatenate(codes) for port, codes in parts.items()}
+        return {port: _joined(codes) for port, codes in parts.items()}
 
     def exhaustive_blocks(self, ports: Sequence[str] | None = None, *, constants: Mapping[str, int] | None = None,
                           latency: int = 0) -> Iterator[dict[str, Codes]]:
@@ -132,7 +133,7 @@ class NumpyEngine:
             results = self.run_packed(planes, words=words_for(count), latency=latency)
             yield {port: unpack_codes(result, count) for port, result in results.items()}
 
-    def _columns(self, inputs: Mapping[str, npt.ArrayLike]) -> tuple[int, dict[str, npt.NDArray[np.generic]]]:
+    def _columns(self, inputs: Mapping[str, npt.ArrayLike]) -> tuple[int, dict[str, npt.NDArray[Any]]]:
         """Return the number of vectors and the inputs as arrays of that length."""
         self._check_ports(inputs)
         arrays = {port: np.asarray(codes) for port, codes in inputs.items()}
@@ -166,3 +167,10 @@ class NumpyEngine:
         if cycles:
             simulation.step(cycles=cycles)
         return {port.name: simulation.get_planes(port.name) for port in self._program.outputs}
+
+
+def _joined(parts: list[Codes]) -> Codes:
+    if len(parts) == 1:
+        return parts[0]
+    joined: npt.NDArray[Any] = np.concatenate(parts)
+    return joined

@@ -8,11 +8,12 @@ zero after :func:`pack_codes` and ignored by :func:`unpack_codes`.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Codes = npt.NDArray[np.unsignedinteger[npt.NBitBase]] | npt.NDArray[np.object_]
+Codes = npt.NDArray[np.unsignedinteger[Any]] | npt.NDArray[np.object_]
 Planes = npt.NDArray[np.uint64]
 
 WORD_BITS = 64
@@ -20,7 +21,7 @@ MAXIMUM_EXHAUSTIVE_BITS = 24
 _WORD = np.dtype("<u8")
 
 
-def code_type(width: int) -> np.dtype[np.generic]:
+def code_type(width: int) -> np.dtype[Any]:
     """Return the smallest unsigned type that holds ``width`` bits; Python integers (``object``) above 64."""
     for bits in (8, 16, 32, 64):
         if width <= bits:
@@ -141,7 +142,8 @@ def _index_plane(bit: int, words: npt.NDArray[np.uint64]) -> Planes:
     if bit < 6:
         pattern = sum(1 << vector for vector in range(WORD_BITS) if vector >> bit & 1)
         return np.full(words.size, pattern, _WORD)
-    return np.negative((words >> np.uint64(bit - 6)) & np.uint64(1))
+    plane: Planes = np.negative((words >> np.uint64(bit - 6)) & np.uint64(1))
+    return plane
 
 
 def planes_to_integers(planes: Planes) -> list[int]:

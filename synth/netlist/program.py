@@ -11,13 +11,13 @@ import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from .cells import Family
-from .errors import NetlistError
-from .expand import expand
-from .gates import GateGraph, Literal
-from .levelize import CombinationalLoop, levelize
-from .network import FALSE, TRUE, FlipFlop, Network, Signal
-from .read import Direction, Netlist
+from synth.netlist.cells import Family
+from synth.netlist.errors import NetlistError
+from synth.netlist.expand import expand
+from synth.netlist.gates import GateGraph, Literal
+from synth.netlist.levelize import CombinationalLoop, levelize
+from synth.netlist.network import FALSE, TRUE, FlipFlop, Network, Signal
+from synth.netlist.read import Direction, Netlist
 
 Register = int
 ZERO: Register = 0

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from .errors import NetlistError
+from synth.netlist.errors import NetlistError
 
 Bit = int | str
 CONSTANT_BITS = ("0", "1", "x", "z")
@@ -40,7 +40,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A cell's parameter: either a bit vector (``bits``, most significant first, of ``01xz``) or a string (``text``)."""
+    """A cell's parameter: a bit vector (``bits``, most significant first, of ``01xz``) or a string (``text``)."""
 
     bits: str | None = None
     text: str | None = None

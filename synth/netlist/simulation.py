@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 import operator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from .kernel import Kernel, Plane, make_kernel
-from .packing import Codes, Planes, pack_codes, unpack_codes, words_for
-from .program import Program
+from synth.netlist.kernel import Kernel, Plane, make_kernel
+from synth.netlist.packing import Codes, Planes, pack_codes, unpack_codes, words_for
+from synth.netlist.program import Program
+
+
+@dataclass(frozen=True)
+class _Edges:
+    """A clock: the input bit it is, and the state bits that its two edges load."""
+
+    port: str
+    index: int
+    rising: tuple[int, ...]
+    falling: tuple[int, ...]
+
+    @classmethod
+    def of(cls, program: Program, name: str) -> _Edges:
+        bits = [(index, bit.clock) for index, bit in enumerate(program.state) if bit.clock.name == name]
+        clock = bits[0][1]
+        return cls(clock.port, max(clock.index, 0), tuple(index for index, clock in bits if clock.rising),
+                   tuple(index for index, clock in bits if not clock.rising))
 
 
 class Simulation:
@@ -41,8 +59,14 @@ class Simulation:
         self._inputs: dict[str, list[Plane]] = {
             port.name: [self._kernel.constant(False)] * port.width for port in program.inputs}
         self._widths = {port.name: port.width for port in program.inputs}
-        self._outputs: dict[str, list[Plane]] = {}
+        self._outputs: dict[str, slice] = {}
+        self._output_count = 0
+        for port in program.outputs:
+            self._outputs[port.name] = slice(self._output_count, self._output_count + port.width)
+            self._output_count += port.width
+        self._results: list[Plane] = []
         self._clock_ports = {bit.clock.port for bit in program.state}
+        self._edges = {name: _Edges.of(program, name) for name in program.clocks}
         self._state: list[Plane] = []
         self._next: list[Plane] = []
         self._settled = False
@@ -107,7 +131,7 @@ class Simulation:
             self._settle()
         if port not in self._outputs:
             raise KeyError(f"Output must be one of {', '.join(self._outputs)}, not {port!r}")
-        return self._kernel.to_planes(self._outputs[port])
+        return self._kernel.to_planes(self._results[self._outputs[port]])
 
     def step(self, clock: str | None = None, cycles: int = 1) -> None:
         """Run whole cycles of one clock: its rising edge, then its falling edge.
@@ -119,19 +143,16 @@ class Simulation:
         ValueError
             If there is no such clock, or several and none is named.
         """
-        name = self._clock(clock)
-        state = self._program.state
-        rising = [index for index, bit in enumerate(state) if bit.clock.name == name and bit.clock.rising]
-        falling = [index for index, bit in enumerate(state) if bit.clock.name == name and not bit.clock.rising]
+        edges = self._edges[self._clock(clock)]
         for _ in range(cycles):
             if not self._settled:
                 self._settle()
-            self._take(rising)
-            if falling or self._asynchronous:            # otherwise nothing happens while the clock is high
-                self._set_clock(name, True)
+            self._take(edges.rising)
+            if edges.falling or self._asynchronous:      # otherwise nothing happens while the clock is high
+                self._set_clock(edges, True)
                 self._settle()
-                self._take(falling)
-                self._set_clock(name, False)
+                self._take(edges.falling)
+                self._set_clock(edges, False)
             self._settled = False
 
     def _clock(self, clock: str | None) -> str:
@@ -150,14 +171,10 @@ class Simulation:
             raise ValueError(f"Input must not be the clock {port!r}, which step() drives")
         return self._widths[port]
 
-    def _set_clock(self, name: str, value: bool) -> None:
-        clock = next(bit.clock for bit in self._program.state if bit.clock.name == name)
-        planes = list(self._inputs[clock.port])
-        planes[max(clock.index, 0)] = self._kernel.constant(value)
-        self._inputs[clock.port] = planes
-        self._settled = False
+    def _set_clock(self, edges: _Edges, value: bool) -> None:
+        self._inputs[edges.port][edges.index] = self._kernel.constant(value)
 
-    def _take(self, indices: list[int]) -> None:
+    def _take(self, indices: tuple[int, ...]) -> None:
         for index in indices:
             self._state[index] = self._next[index]
 
@@ -165,13 +182,9 @@ class Simulation:
         """Evaluate the logic; latch what asynchronous controls do to the state."""
         results = self._kernel.evaluate([*(plane for planes in self._inputs.values() for plane in planes),
                                          *self._state])
-        results = [plane if isinstance(plane, int) else plane.copy() for plane in results]
-        position = 0
-        for port in self._program.outputs:
-            self._outputs[port.name] = results[position:position + port.width]
-            position += port.width
-        count = len(self._program.state)
-        self._next = results[position:position + count]
-        for index, plane in zip(self._asynchronous, results[position + count:], strict=True):
+        state_start, asynchronous_start = self._output_count, self._output_count + len(self._state)
+        self._results = results
+        self._next = results[state_start:asynchronous_start]
+        for index, plane in zip(self._asynchronous, results[asynchronous_start:], strict=True):
             self._state[index] = plane
         self._settled = True

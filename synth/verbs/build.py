@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from synth.console import Console
-from synth.errors import ExitCode, StorageError, SynthError
+from synth.errors import ExitCode, SynthError
+from synth.operations import Operation
 from synth.verbs.request import (
     add_operation_arguments,
     add_target_arguments,
@@ -33,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Build; return the exit code."""
-    from synth.build import Builder, Plan, measurement, summary, write_outputs
+    from synth.build import Builder, Plan, summary, write_outputs
     from synth.folder import OutputFolder, storage_errors
     from synth.store import Store, cache_folder
 
@@ -47,46 +48,46 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     output = OutputFolder(Path(arguments.out) if arguments.out else Path("build") / name)
     console.print(describe(arguments, operation))
     store = Store(cache_folder(), warn=console.warn)
-    with output, storage_errors(output.folder):
-        builder = Builder(plan, store=store, work=output.work)
-        with console.progress("building", builder.steps) as progress:
-            outcomes = builder.run(progress)
-        board_result = None
-        failed = next((outcome.error for outcome in outcomes if outcome.error), None)
-        if failed is None:
-            write_outputs(builder, plan, store=store, work=output.work)
-            if board:
-                board_result = _build_board(operation, board, output, arguments, console)
-        mismatches = any(outcome.verification and outcome.verification["mismatches"] for outcome in outcomes)
-        complete = failed is None and not mismatches
-        if complete:
-            output.commit()
-        else:
-            output.keep_failed()
-        folder = output.folder if complete else output.failed
-        record = measurement(builder, plan)
-    store.close()
-    document = {"format": operation.model.a.name, "operation": operation.name,
-                "parameters": operation.parameters(), "folder": str(folder),
+    board_result = None
+    try:
+        with output, storage_errors(output.folder):
+            output.keep_failed()  # from here on there are logs worth a look
+            builder = Builder(plan, store=store, work=output.work)
+            with console.progress("building", builder.steps) as progress:
+                outcomes = builder.run(progress)
+            errors = [outcome.error for outcome in outcomes if outcome.error]
+            mismatches = any((outcome.verification or {}).get("mismatches") for outcome in outcomes)
+            if not errors and not mismatches:
+                write_outputs(builder, plan, store=store, work=output.work)
+                if board is not None:
+                    board_result = _build_board(operation, board, output.work, arguments, console)
+                output.commit()
+    except SynthError as error:
+        raise _moved(error, output) from None
+    finally:
+        store.close()
+    complete = not errors and not mismatches
+    document = {"format": operation.model.a.name, "operation": operation.name, "parameters": operation.parameters(),
+                "folder": str(output.folder if complete else output.failed),
                 "targets": [summary(outcome) for outcome in outcomes]}
     if board_result is not None:
-        document["board"] = board_result
+        document["board"] = board_result.to_json()
     console.json(document)
-    _report(console, document, operation, str(folder), complete)
+    _report(console, document, operation, complete)
     for outcome in outcomes:
         if outcome.error is not None:
             console.error(f"{outcome.target.title}: {_moved(outcome.error, output)}")
-    del record
     if mismatches:
         return ExitCode.MISMATCH
-    if failed is not None:
-        return failed.exit_code
-    return ExitCode.TARGET if board_result and not board_result["meets_timing"] else ExitCode.DONE
+    if errors:
+        return errors[0].exit_code
+    return ExitCode.TARGET if board_result is not None and not board_result.meets_timing else ExitCode.DONE
 
 
-def _moved(error: SynthError, output: Any) -> str:
+def _moved(error: SynthError, output: Any) -> SynthError:
     """Name the log where it lies now that the work folder has been moved."""
-    return str(error).replace(str(output.work), str(output.failed))
+    error.args = (str(error).replace(str(output.work), str(output.failed)),)
+    return error
 
 
 def _board(name: str | None) -> Any:
@@ -97,22 +98,21 @@ def _board(name: str | None) -> Any:
     return find_board(name)
 
 
-def _build_board(operation: Any, board: Any, output: Any, arguments: argparse.Namespace, console: Console) -> Any:
-    raise StorageError("not yet")
+def _build_board(operation: Operation, board: Any, work: Path, arguments: argparse.Namespace, console: Console) -> Any:
+    from platforms.build import BUILD_STEPS, build_board
+
+    with console.progress(f"building for {board.name}", BUILD_STEPS) as progress:
+        return build_board(operation.component, board, folder=work / "board", seed=arguments.seed,
+                           timeout=arguments.timeout, progress=progress, dsp=operation.dsp)
 
 
-def _report(console: Console, document: dict[str, Any], operation: Any, folder: str, complete: bool) -> None:
+def _report(console: Console, document: dict[str, Any], operation: Operation, complete: bool) -> None:
     rows, notes = [], []
     for result in document["targets"]:
         if "error" in result:
             continue
-        fmax = result["fmax_mhz"]
-        if fmax:
-            text = f"{fmax['median']:.1f} ({fmax['min']:.1f}–{fmax['max']:.1f}, {fmax['seeds']} seeds)"
-        else:
-            text = "unknown"
         rows.append([result["target"], result["source"], result["lut"], result["ff"], result["carry"], result["dsp"],
-                     result["bram"], text, result["cells"], "yes" if result["cached"] else ""])
+                     result["bram"], _fmax(result["fmax_mhz"]), result["cells"], "yes" if result["cached"] else ""])
         if result["note"]:
             notes.append((result["target"], result["note"]))
     columns = ["target", "counted by", "LUT", "FF", "carry", "DSP", "BRAM", "Fmax MHz", "cells", "from store"]
@@ -121,4 +121,22 @@ def _report(console: Console, document: dict[str, Any], operation: Any, folder: 
         console.print(f"{', '.join(target for target, text in notes if text == note)}: {note}")
     for line in verdict(operation, document["targets"]):
         console.print(line)
-    console.print(f"{'files' if complete else 'what was written before the failure'}: {folder}")
+    if "board" in document:
+        _report_board(console, document["board"])
+    console.print(f"{'files' if complete else 'what was written before the failure'}: {document['folder']}")
+
+
+def _fmax(fmax: dict[str, Any] | None) -> str:
+    if fmax is None:
+        return "unknown"
+    seeds = f"{fmax['seeds']} seeds" if fmax["seeds"] > 1 else "1 seed"
+    return f"{fmax['median']:.1f} ({fmax['min']:.1f}–{fmax['max']:.1f}, {seeds})"
+
+
+def _report_board(console: Console, board: dict[str, Any]) -> None:
+    console.table(f"{board['board']}: {board['bitstream']}", ["resource", "used", "available", "%"],
+                  [[name, use["used"], use["available"], f"{100 * use['used'] / use['available']:.1f}"]
+                   for name, use in board["utilization"].items()])
+    verdict_text = "meets" if board["meets_timing"] else "misses"
+    console.print(f"{board['board']}: Fmax {board['fmax_mhz']:.1f} MHz {verdict_text} the board's clock of "
+                  f"{board['clock_mhz']:g} MHz" + ("" if board["meets_timing"] else "; --pipeline shortens its paths"))

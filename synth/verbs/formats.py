@@ -4,6 +4,7 @@ import argparse
 import dataclasses
 import shlex
 from collections.abc import Sequence
+from fractions import Fraction
 from typing import Any, Protocol
 
 from sw.formats import (
@@ -25,6 +26,7 @@ from sw.formats import (
 from sw.formats.facts import MAX_TABLE_WIDTH
 
 _GRID_WIDTH = 8  # bits: a format of up to this many has its values shown as a grid
+_LONGEST_EXACT = 16  # characters that an exact value may take before it is written with a power of two
 _LINE = 76  # characters that a grid may take
 
 _GRAMMAR = """Fields are sign-exponent-fraction, in bits.
@@ -147,23 +149,23 @@ _SUBNORMALS = {
 
 
 def _facts(fmt: ScalarFormat, entry: CatalogEntry | None) -> list[tuple[str, str]]:
-    known = facts(fmt)
+    known: dict[str, Any] = facts(fmt)
     if isinstance(fmt, FloatingPointFormat):
         rows = [
             ("family", f"floating point, radix {fmt.radix}, {'signed' if fmt.signed else 'unsigned'}"),
-            ("width", f"{fmt.width} bits: {int(fmt.signed)} sign, {fmt.exponent_bits} exponent, "
+            ("width", f"{_bits(fmt.width)}: {int(fmt.signed)} sign, {fmt.exponent_bits} exponent, "
                       f"{fmt.fraction_bits} fraction"),
-            ("significand", f"{known['significand_bits']} bits, with the hidden one"),
+            ("significand", f"{_bits(fmt.fraction_bits + 1)}, with the hidden one"),
             ("bias", str(fmt.bias)),
             ("special codes", f"{_special_codes(fmt)} ({_SPECIALS[fmt.specials]})"),
             ("subnormals", _SUBNORMALS[fmt.subnormals]),
             ("smallest normal", number(fmt.smallest_normal)),
-            ("unit roundoff", _exact(known["unit_roundoff"])),
+            ("unit roundoff", _short(known["unit_roundoff"]["exact"])),
         ]
     else:
         rows = [
             ("family", f"fixed point, {'signed (two’s complement)' if fmt.signed else 'unsigned'}"),
-            ("width", f"{fmt.width} bits: {fmt.width - fmt.fraction_bits} integer, {fmt.fraction_bits} fraction"),
+            ("width", f"{_bits(fmt.width)}: {fmt.width - fmt.fraction_bits} integer, {fmt.fraction_bits} fraction"),
             ("narrow range", "yes: no rounding gives the most negative code" if fmt.narrow_range else "no"),
             ("step", f"{number(fmt.quantum)} everywhere"),
         ]
@@ -174,8 +176,18 @@ def _facts(fmt: ScalarFormat, entry: CatalogEntry | None) -> list[tuple[str, str
             ("source", entry.source if entry else "its name, by the rules of the family")]
 
 
-def _exact(value: Any) -> str:
-    return str(value["exact"])
+def _bits(count: int) -> str:
+    return "1 bit" if count == 1 else f"{count} bits"
+
+
+def _short(exact: str) -> str:
+    """Write a long exact value as an odd integer times a power of two."""
+    if len(exact) <= _LONGEST_EXACT:
+        return exact
+    value = Fraction(exact)
+    factors = (value.numerator & -value.numerator).bit_length() - 1
+    odd, exponent = value.numerator >> factors, factors - (value.denominator.bit_length() - 1)
+    return f"2^{exponent}" if odd == 1 else f"{odd}*2^{exponent}"
 
 
 def _dynamic_range(known: dict[str, Any]) -> str:
@@ -184,7 +196,7 @@ def _dynamic_range(known: dict[str, Any]) -> str:
 
 
 def _cells(row: ValueRow, width: int) -> list[str]:
-    return [_hex(row.code, width), row.bits, row.decimal, row.exact]
+    return [_hex(row.code, width), row.bits, row.decimal, _short(row.exact)]
 
 
 def _hex(code: int, width: int) -> str:

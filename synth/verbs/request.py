@@ -8,7 +8,7 @@ from sw.formats import OverflowPolicy, RoundingMode, ScalarFormat, number, resol
 from sw.reference import Multiplication
 from synth.errors import UsageError
 from synth.operations import Operation
-from synth.targets import TARGETS, Target, find_target
+from synth.targets import TARGETS, Target, find_device, find_target
 
 DEFAULT_RANDOM_BITS = 8
 """Random bits of a stochastic rounding unless asked otherwise."""
@@ -53,7 +53,10 @@ def chosen_targets(arguments: argparse.Namespace, default: Sequence[str] | None 
     wanted = {find_target(name).name for name in names}
     if getattr(arguments, "device", None) is not None and len(wanted) != 1:
         raise UsageError(f"Device must come with one --target, not {len(wanted)}: {arguments.device!r}")
-    return [target for target in TARGETS.values() if target.name in wanted]
+    targets = [target for target in TARGETS.values() if target.name in wanted]
+    for target in targets:
+        find_device(target, getattr(arguments, "device", None))  # refuses one of another family before any work
+    return targets
 
 
 def operation_from(arguments: argparse.Namespace) -> Operation:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import subprocess
 import sys
 import time
@@ -12,8 +11,8 @@ import pytest
 from platforms import flash as module
 from platforms.boards import BOARDS
 from platforms.flash import check_bitstream, find_programmer, flash, newest_bitstream
-from platforms.flows import FLOWS
 from synth.errors import StorageError, ToolError, ToolMissing, ToolTimeout, UsageError
+from tests.support.programmers import install, write_bitstream
 
 ICEBREAKER, ULX3S = BOARDS["icebreaker"], BOARDS["ulx3s-25f"]
 
@@ -28,19 +27,6 @@ def path(tmp_path, monkeypatch):
     return folder
 
 
-def install(folder, name, body):
-    """Put a program called ``name`` into ``folder``: a Python script, started through a batch file on Windows."""
-    script = folder / f"{name}-script.py"
-    script.write_text(body)
-    if sys.platform == "win32":
-        (folder / f"{name}.bat").write_text(f'@"{sys.executable}" "{script}" %*\n')
-        return folder / f"{name}.bat"
-    program = folder / name
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}" "$@"\n')
-    program.chmod(program.stat().st_mode | stat.S_IXUSR)
-    return program
-
-
 @pytest.fixture(params=BOARDS.values(), ids=lambda board: board.name)
 def board(request):
     return request.param
@@ -49,13 +35,6 @@ def board(request):
 @pytest.fixture
 def bitstream(board, tmp_path):
     return write_bitstream(board, tmp_path)
-
-
-def write_bitstream(board, folder):
-    folder.mkdir(parents=True, exist_ok=True)
-    file = folder / ("bitstream" + FLOWS[board.target].suffix)
-    file.write_bytes(b"\xff\x00\x00" + FLOWS[board.target].preamble + bytes(100))
-    return file
 
 
 RECORD = "import sys, json, pathlib\npathlib.Path(__file__).with_name('called').write_text(json.dumps(sys.argv[1:]))\n"

@@ -9,13 +9,13 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 
-from .gowin import GOWIN_CELLS
-from .lattice_ecp5 import ECP5_CELLS
-from .lattice_ice40 import ICE40_CELLS
-from .lattice_nexus import NEXUS_CELLS
-from .model import CellModel
-from .xilinx import XILINX_CELLS
-from .yosys_gates import GATE_CELLS
+from synth.netlist.cells.gowin import GOWIN_CELLS
+from synth.netlist.cells.lattice_ecp5 import ECP5_CELLS
+from synth.netlist.cells.lattice_ice40 import ICE40_CELLS
+from synth.netlist.cells.lattice_nexus import NEXUS_CELLS
+from synth.netlist.cells.model import CellModel
+from synth.netlist.cells.xilinx import XILINX_CELLS
+from synth.netlist.cells.yosys_gates import GATE_CELLS
 
 
 class Family(enum.Enum):
@@ -28,13 +28,14 @@ class Family(enum.Enum):
     XILINX = "xilinx"
 
 
-_LIBRARIES: Mapping[Family, Mapping[str, CellModel]] = {
-    Family.ICE40: ICE40_CELLS | GATE_CELLS,
-    Family.ECP5: ECP5_CELLS | GATE_CELLS,
-    Family.NEXUS: NEXUS_CELLS | GATE_CELLS,
-    Family.GOWIN: GOWIN_CELLS | GATE_CELLS,
-    Family.XILINX: XILINX_CELLS | GATE_CELLS,
+_FAMILY_CELLS: Mapping[Family, Mapping[str, CellModel]] = {
+    Family.ICE40: ICE40_CELLS,
+    Family.ECP5: ECP5_CELLS,
+    Family.NEXUS: NEXUS_CELLS,
+    Family.GOWIN: GOWIN_CELLS,
+    Family.XILINX: XILINX_CELLS,
 }
+_LIBRARIES = {family: {**cells, **GATE_CELLS} for family, cells in _FAMILY_CELLS.items()}
 
 
 def library(family: Family) -> Mapping[str, CellModel]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from ..network import FALSE, TABLE_MUX, TRUE, Signal
-from .model import CellModel, CellView
+from synth.netlist.cells.model import CellModel, CellView
+from synth.netlist.network import FALSE, TABLE_MUX, TRUE, Signal
 
 IGNORED_PAD_PARAMETERS = (
     "CAPACITANCE", "CCIO_EN", "DIFF_RESISTOR", "DRIVE", "HYSTERESIS", "IBUF_DELAY_VALUE", "IBUF_LOW_PWR",

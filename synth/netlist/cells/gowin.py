@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..network import FALSE, TABLE_MUX, TRUE, Signal
-from .common import (
+from synth.netlist.cells.common import (
     IGNORED_PAD_PARAMETERS,
     buffer_model,
     constant_model,
@@ -18,7 +17,8 @@ from .common import (
     mux_model,
     tristate_model,
 )
-from .model import CellModel, CellView
+from synth.netlist.cells.model import NO_CONTROLS, CellModel, CellView, Controls
+from synth.netlist.network import FALSE, TABLE_MUX, TRUE, Signal
 
 
 def _flip_flop_models() -> dict[str, CellModel]:
@@ -41,9 +41,9 @@ def _flip_flop_model(rising: bool, control: str, enabled: bool) -> CellModel:
         if view.flag("INIT", initial) != initial:
             raise view.error(f"Parameter INIT must be {int(initial)}, the value the device starts at",
                              int(not initial))
-        controls: dict[str, Signal] = {argument[control]: view.input(pin)} if control else {}
+        controls = Controls(**{argument[control]: view.input(pin)}) if control else NO_CONTROLS
         view.output("Q", view.flip_flop(view.input("D"), view.input("CLK"), rising=rising, initial=initial,
-                                        enable=view.input("CE") if enabled else TRUE, **controls))
+                                        enable=view.input("CE") if enabled else TRUE, controls=controls))
 
     ports = ("D", "CLK", "Q", *((pin,) if pin else ()), *(("CE",) if enabled else ()))
     return CellModel(dict.fromkeys(ports, 1), expand, ("INIT",))

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..network import FALSE, TRUE, Signal
-from .common import add, extend, multiply
-from .model import CellModel, CellView
+from synth.netlist.cells.common import add, extend, multiply
+from synth.netlist.cells.model import CellModel, CellView, Controls
+from synth.netlist.network import FALSE, TRUE, Signal
 
 Bus = list[Signal]
 
@@ -39,10 +39,11 @@ class _Half:
 
 def _register(view: CellView, data: Sequence[Signal], reset: str, hold: Signal = FALSE) -> Bus:
     """Return a bus through flip-flops with the block's clock, enable, and asynchronous reset."""
-    clock, reset_signal = view.input("CLK"), view.input(reset)
+    clock = view.input("CLK")
     enable = view.and_(view.input("CE"), view.not_(hold))
     rising = not view.flag("NEG_TRIGGER")
-    return [view.flip_flop(bit, clock, enable=enable, rising=rising, async_reset=reset_signal) for bit in data]
+    controls = Controls(async_reset=view.input(reset))
+    return [view.flip_flop(bit, clock, enable=enable, rising=rising, controls=controls) for bit in data]
 
 
 def _operand(view: CellView, name: str, reset: str) -> Bus:
@@ -104,7 +105,7 @@ def _half(view: CellView, side: str, direct: Bus, load: Bus, product: Bus, total
     enable = view.and_(view.input("CE"), view.not_(hold))
     for target, result in zip(accumulator, results, strict=True):
         view.define(target, view.flip_flop(result, clock, enable=enable, rising=not view.flag("NEG_TRIGGER"),
-                                           async_reset=reset))
+                                           controls=Controls(async_reset=reset)))
     return _Half((results, accumulator, product, total)[select], carry_out, lower)
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..network import FALSE, TRUE, Signal
-from .model import CellModel, CellView
+from synth.netlist.cells.model import CellModel, CellView, Controls
+from synth.netlist.network import FALSE, TRUE, Signal
 
 CCU2_PORTS = dict.fromkeys(
     ("CIN", "A0", "B0", "C0", "D0", "A1", "B1", "C1", "D1", "S0", "S1", "COUT"), 1)
@@ -23,7 +23,7 @@ def expand_ccu2(view: CellView, *, generate_inputs: int, inject: tuple[bool, boo
     carry = view.input("CIN")
     for stage in range(2):
         pins = [view.input(f"{pin}{stage}") for pin in "ABCD"]
-        table = view.integer(f"INIT{stage}", (0x0000, 0x0000)[stage], 16)
+        table = view.integer(f"INIT{stage}", 0, 16)
         propagate = view.lut(table, pins)
         generate = FALSE
         if not inject[stage]:
@@ -66,9 +66,9 @@ def set_reset_flip_flop(view: CellView, data: Signal, clock: Signal, *, enable: 
     async_ = control if asynchronous else FALSE
     if global_reset:
         async_ = view.or_(async_, view.global_reset)
-    controls: Mapping[str, Signal] = (
-        {"sync_set": sync, "async_set": async_} if to_one else {"sync_reset": sync, "async_reset": async_})
-    return view.flip_flop(data, clock, enable=enable, rising=rising, initial=to_one, **controls)
+    controls = (Controls(sync_set=sync, async_set=async_) if to_one
+                else Controls(sync_reset=sync, async_reset=async_))
+    return view.flip_flop(data, clock, enable=enable, rising=rising, initial=to_one, controls=controls)
 
 
 def vendor_flip_flop_models(default_global_reset: str) -> dict[str, CellModel]:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..network import FALSE, TRUE
-from .common import (
+from synth.netlist.cells.common import (
     IGNORED_PAD_PARAMETERS,
     buffer_model,
     constant_model,
@@ -18,7 +17,7 @@ from .common import (
     mux_model,
     tristate_model,
 )
-from .lattice_common import (
+from synth.netlist.cells.lattice_common import (
     CCU2_PORTS,
     FLIP_FLOP_PARAMETERS,
     FLIP_FLOP_PORTS,
@@ -27,7 +26,8 @@ from .lattice_common import (
     expand_flip_flop,
     vendor_flip_flop_models,
 )
-from .model import CellModel, CellView
+from synth.netlist.cells.model import CellModel, CellView
+from synth.netlist.network import FALSE, TRUE
 
 
 def _expand_ccu2c(view: CellView) -> None:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..network import FALSE, TRUE, Signal
-from .common import IGNORED_PAD_PARAMETERS, buffer_model, full_adder, lut_model
-from .ice40_mac16 import MAC16_MODEL
-from .model import CellModel, CellView
+from synth.netlist.cells.common import IGNORED_PAD_PARAMETERS, buffer_model, full_adder, lut_model
+from synth.netlist.cells.ice40_mac16 import MAC16_MODEL
+from synth.netlist.cells.model import NO_CONTROLS, CellModel, CellView, Controls
+from synth.netlist.network import FALSE, TRUE
 
 
 def _expand_carry(view: CellView) -> None:
@@ -33,15 +33,13 @@ def _flip_flop_models() -> dict[str, CellModel]:
 
 def _flip_flop_model(rising: bool, enabled: bool, control: str) -> CellModel:
     pin = control[-1:]                                   # R or S
+    argument = {"R": "async_reset", "S": "async_set", "SR": "sync_reset", "SS": "sync_set"}
 
     def expand(view: CellView) -> None:
-        active = view.input(pin) if pin else FALSE
-        controls: dict[str, Signal] = {}
-        if control:
-            controls[{"R": "async_reset", "S": "async_set", "SR": "sync_reset", "SS": "sync_set"}[control]] = active
+        controls = Controls(**{argument[control]: view.input(pin)}) if control else NO_CONTROLS
         view.output("Q", view.flip_flop(
             view.input("D"), view.input("C"), rising=rising, enable=view.input("E", default=TRUE) if enabled else TRUE,
-            enable_over_sync=True, **controls))
+            enable_over_sync=True, controls=controls))
 
     ports = ["C", "D", "Q", *(["E"] if enabled else []), *([pin] if pin else [])]
     return CellModel(dict.fromkeys(ports, 1), expand)

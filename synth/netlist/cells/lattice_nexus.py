@@ -7,9 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..network import TABLE_MUX, TRUE
-from .common import IGNORED_PAD_PARAMETERS, buffer_model, constant_model, lut_model, tristate_model
-from .lattice_common import (
+from synth.netlist.cells.common import IGNORED_PAD_PARAMETERS, buffer_model, constant_model, lut_model, tristate_model
+from synth.netlist.cells.lattice_common import (
     CCU2_PORTS,
     FLIP_FLOP_PARAMETERS,
     FLIP_FLOP_PORTS,
@@ -18,8 +17,9 @@ from .lattice_common import (
     expand_flip_flop,
     vendor_flip_flop_models,
 )
-from .model import CellModel, CellView
-from .nexus_dsp import NEXUS_DSP_CELLS
+from synth.netlist.cells.model import CellModel, CellView
+from synth.netlist.cells.nexus_dsp import NEXUS_DSP_CELLS
+from synth.netlist.network import TABLE_MUX, TRUE
 
 
 def _expand_ccu2(view: CellView) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..errors import NetlistError
-from ..network import FALSE, TABLE_BUFFER, TRUE, FlipFlop, Lut, Network, Signal
-from ..read import Bit, Cell, Direction, Parameter
+from synth.netlist.errors import NetlistError
+from synth.netlist.network import FALSE, TABLE_BUFFER, TRUE, FlipFlop, Lut, Network, Signal
+from synth.netlist.read import Bit, Cell, Direction, Parameter
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,19 @@ class CellModel:
     def accepts(self, cell: Cell) -> bool:
         """Tell whether every connected port of ``cell`` is one of this model's, in its width."""
         return all(self.ports.get(port) == len(bits) or not bits for port, bits in cell.connections.items())
+
+
+@dataclass(frozen=True)
+class Controls:
+    """The set and reset inputs of a flip-flop; FALSE is an absent one."""
+
+    sync_set: Signal = FALSE
+    sync_reset: Signal = FALSE
+    async_set: Signal = FALSE
+    async_reset: Signal = FALSE
+
+
+NO_CONTROLS = Controls()
 
 
 class CellView:
@@ -193,25 +206,23 @@ class CellView:
     def invert_if(self, condition: bool, signal: Signal) -> Signal:
         return self.not_(signal) if condition else signal
 
-    def flip_flop(
-        self, data: Signal, clock: Signal, *, enable: Signal = TRUE, rising: bool = True, initial: bool = False,
-        sync_set: Signal = FALSE, sync_reset: Signal = FALSE, enable_over_sync: bool = False,
-        async_set: Signal = FALSE, async_reset: Signal = FALSE,
-    ) -> Signal:
+    def flip_flop(self, data: Signal, clock: Signal, *, enable: Signal = TRUE, rising: bool = True,
+                  initial: bool = False, controls: Controls = NO_CONTROLS, enable_over_sync: bool = False) -> Signal:
         """Return the output of a new flip-flop.
 
         Priority, highest first: asynchronous reset, asynchronous set, synchronous reset, synchronous set, enable.
         With ``enable_over_sync`` the synchronous set and reset act only while enabled.
         """
+        def controlled(signal: Signal, set_: Signal, reset: Signal) -> Signal:
+            return self.mux(reset, self.mux(set_, signal, TRUE), FALSE)
+
         stored = self._network.new_signal()
-        settled = self.mux(async_reset, self.mux(async_set, stored, TRUE), FALSE)
+        settled = controlled(stored, controls.async_set, controls.async_reset)
         if enable_over_sync:
-            loaded = self.mux(sync_reset, self.mux(sync_set, data, TRUE), FALSE)
-            following = self.mux(enable, stored, loaded)
+            following = self.mux(enable, stored, controlled(data, controls.sync_set, controls.sync_reset))
         else:
-            kept = self.mux(enable, stored, data)
-            following = self.mux(sync_reset, self.mux(sync_set, kept, TRUE), FALSE)
-        following = self.mux(async_reset, self.mux(async_set, following, TRUE), FALSE)
+            following = controlled(self.mux(enable, stored, data), controls.sync_set, controls.sync_reset)
+        following = controlled(following, controls.async_set, controls.async_reset)
         self._network.flip_flops.append(FlipFlop(
             cell=self.title, stored=stored, settled=settled, data=following, clock=clock, rising=rising,
             initial=initial))

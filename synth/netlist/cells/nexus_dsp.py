@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..network import FALSE, TRUE, Signal
-from .common import add, extend, multiply
-from .model import CellModel, CellView
+from synth.netlist.cells.common import add, extend, multiply
+from synth.netlist.cells.model import CellModel, CellView, Controls
+from synth.netlist.network import FALSE, TRUE, Signal
 
 _REGISTERS = ("BYPASS", "REGISTER")
 
@@ -21,8 +21,8 @@ def _register(view: CellView, parameter: str, control: str, data: Sequence[Signa
     asynchronous = view.choice("RESETMODE", "SYNC", ("SYNC", "ASYNC")) == "ASYNC"
     clock, enable, reset = view.input("CLK"), view.input(f"CE{control}", default=TRUE), view.input(
         f"RST{control}", default=FALSE)
-    return [view.flip_flop(bit, clock, enable=enable, sync_reset=FALSE if asynchronous else reset,
-                           async_reset=reset if asynchronous else FALSE) for bit in data]
+    controls = Controls(async_reset=reset) if asynchronous else Controls(sync_reset=reset)
+    return [view.flip_flop(bit, clock, enable=enable, controls=controls) for bit in data]
 
 
 def _product(view: CellView, width_a: int, width_b: int, preadd: bool, shared_sign: bool) -> list[Signal]:

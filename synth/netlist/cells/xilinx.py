@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from ..network import FALSE, TRUE, Signal
-from .common import (
+from synth.netlist.cells.common import (
     IGNORED_PAD_PARAMETERS,
     buffer_model,
     constant_model,
@@ -17,8 +16,9 @@ from .common import (
     mux_model,
     tristate_model,
 )
-from .model import CellModel, CellView
-from .xilinx_dsp48 import DSP48E1_MODEL, DSP48E2_MODEL
+from synth.netlist.cells.model import CellModel, CellView, Controls
+from synth.netlist.cells.xilinx_dsp48 import DSP48E1_MODEL, DSP48E2_MODEL
+from synth.netlist.network import FALSE, TRUE, Signal
 
 
 def _expand_dual_lut(view: CellView) -> None:
@@ -61,11 +61,11 @@ def _flip_flop_model(argument: str, pin: str, *, rising: bool = True) -> CellMod
     inversions = ("IS_C_INVERTED", "IS_D_INVERTED", f"IS_{pin}_INVERTED") if rising else ()
 
     def expand(view: CellView) -> None:
-        controls = {argument: view.invert_if(view.flag(f"IS_{pin}_INVERTED"), view.input(pin))}
+        controls = Controls(**{argument: view.invert_if(view.flag(f"IS_{pin}_INVERTED"), view.input(pin))})
         initial = bool(view.integer("INIT", int(default), 1, undefined=default))
         view.output("Q", view.flip_flop(
             view.invert_if(view.flag("IS_D_INVERTED"), view.input("D")), view.input("C"), enable=view.input("CE"),
-            rising=rising != view.flag("IS_C_INVERTED"), initial=initial, **controls))
+            rising=rising != view.flag("IS_C_INVERTED"), initial=initial, controls=controls))
 
     return CellModel(dict.fromkeys(("Q", "C", "CE", "D", pin), 1), expand, ("INIT", *inversions))
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..network import FALSE, TRUE, Signal
-from .common import add, extend, multiply
-from .model import CellModel, CellView
+from synth.netlist.cells.common import add, extend, multiply
+from synth.netlist.cells.model import CellModel, CellView, Controls
+from synth.netlist.network import FALSE, TRUE, Signal
 
 Bus = list[Signal]
 
@@ -45,8 +45,9 @@ def _refuse_unmodelled(view: CellView, inverted: Sequence[str]) -> None:
 
 
 def _register(view: CellView, data: Sequence[Signal], enable: str, reset: str) -> Bus:
-    clock, enable_signal, reset_signal = view.input("CLK"), view.input(enable), view.input(reset, default=FALSE)
-    return [view.flip_flop(bit, clock, enable=enable_signal, sync_reset=reset_signal) for bit in data]
+    clock, enable_signal = view.input("CLK"), view.input(enable)
+    controls = Controls(sync_reset=view.input(reset, default=FALSE))
+    return [view.flip_flop(bit, clock, enable=enable_signal, controls=controls) for bit in data]
 
 
 def _stage(view: CellView, parameter: str, data: Bus, enable: str, reset: str) -> Bus:
@@ -157,11 +158,11 @@ def _expand_dsp48e2(view: CellView) -> None:
     for name in _DATA_REGISTERS:
         if view.integer(name, 1, 32):
             raise view.error(f"Parameter {name} must be 0: a combinational multiplier", view.integer(name, 1, 32))
-    for port, width, wanted in (("OPMODE", 9, 0b000000101), ("ALUMODE", 4, 0), ("INMODE", 5, 0), ("CARRYINSEL", 3, 0),
+    for port, width, required in (("OPMODE", 9, 0b000000101), ("ALUMODE", 4, 0), ("INMODE", 5, 0), ("CARRYINSEL", 3, 0),
                                 ("CARRYIN", 1, 0)):
-        value = sum(view.constant(port, index, default=FALSE) << index for index in range(width))
-        if value != wanted:
-            raise view.error(f"Pins {port} must be the constant {wanted:#b}: the product alone", f"{value:#b}")
+        number = sum(view.constant(port, index, default=FALSE) << index for index in range(width))
+        if number != required:
+            raise view.error(f"Pins {port} must be the constant {required:#b}: the product alone", f"{number:#b}")
     product = multiply(view, view.bus("A", 27), view.bus("B", 18), TRUE, TRUE, 48)
     view.output("P", product)
     view.output("PCOUT", product)

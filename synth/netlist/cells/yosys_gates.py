@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from itertools import product
 
-from ..network import TRUE, Signal
-from .common import function_model
-from .model import CellModel, CellView
+from synth.netlist.cells.common import function_model
+from synth.netlist.cells.model import NO_CONTROLS, CellModel, CellView, Controls
+from synth.netlist.network import TRUE
 
 
 def _expand_tristate(view: CellView) -> None:
@@ -21,13 +21,14 @@ def _flip_flop(clock: str, *, reset: str = "", enable: str = "", synchronous: bo
                enable_over_sync: bool = False) -> CellModel:
     """Return a flip-flop; ``reset`` is its polarity and value (``P0``), ``enable`` its polarity."""
     def expand(view: CellView) -> None:
-        controls: dict[str, Signal] = {}
+        controls = NO_CONTROLS
         if reset:
             kind = f"{'sync' if synchronous else 'async'}_{'set' if reset[1] == '1' else 'reset'}"
-            controls[kind] = view.invert_if(reset[0] == "N", view.input("R"))
+            controls = Controls(**{kind: view.invert_if(reset[0] == "N", view.input("R"))})
         enabled = view.invert_if(enable == "N", view.input("E")) if enable else TRUE
         view.output("Q", view.flip_flop(view.input("D"), view.input("C"), rising=clock == "P", enable=enabled,
-                                        initial=view.net_initial("Q"), enable_over_sync=enable_over_sync, **controls))
+                                        initial=view.net_initial("Q"), controls=controls,
+                                        enable_over_sync=enable_over_sync))
 
     ports = ("C", "D", "Q", *(("R",) if reset else ()), *(("E",) if enable else ()))
     return CellModel(dict.fromkeys(ports, 1), expand)

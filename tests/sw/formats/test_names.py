@@ -131,6 +131,7 @@ def test_every_field_combination_of_a_small_split_is_read_back():
     ("e2m1", "e2m1 means float4_e2m1fn (maximum 6); its siblings are float4_e2m1 (maximum 3), p3109_k4p2sf "
              "(maximum 3)"),
     ("bf16", "bf16 means bfloat16 (maximum 3.38953e+38)"), ("half", "half means float16 (maximum 65504)"),
+    ("e8m0", "e8m0 means float8_e8m0fnu (maximum 1.70141e+38)"),
     ("ap_fixed<8,3>", "ap_fixed<8,3> means fixed<8,5> (maximum 3.96875)"),
     ("fixed8_5", "fixed8_5 means fixed<8,5> (maximum 3.96875)"), ("float8_e4m3", ""), ("int8", ""),
     ("int8:narrow_range=true", ""),

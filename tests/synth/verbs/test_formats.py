@@ -110,6 +110,24 @@ def test_a_fixed_point_format_is_shown_in_full():
         "yes: no rounding gives the most negative code"]
 
 
+@pytest.mark.parametrize(("name", "label", "exact"), [
+    ("e8m0", "smallest normal", "2^-127"), ("e8m0", "largest", "2^127"), ("bfloat16", "smallest positive", "2^-133"),
+    ("bfloat16", "largest subnormal", "127*2^-133"), ("bfloat16", "most negative", "-255*2^120"),
+    ("float16", "largest subnormal", "1023/16777216"),
+])
+def test_long_exact_values_are_written_with_a_power_of_two(name, label, exact):
+    console = _run(name)
+    assert console.cells("Edges")[label][-1] == exact
+    odd, _, power = exact.rpartition("2^")
+    if power and not exact.isdigit() and "/" not in exact:
+        value = int(odd.rstrip("*") or 1) * Fraction(2) ** int(power)
+        assert value == Fraction(_run(name, as_json=True).documents[0]["edges"][label]["exact"])
+
+
+def test_one_bit_is_singular():
+    assert _run("e8m0").cells("float8_e8m0fnu")["significand"] == ["1 bit, with the hidden one"]
+
+
 def test_a_format_without_a_catalog_entry_has_its_name_for_a_source():
     known = _run("e3m5").cells("float9_e3m5")
     assert known["source"] == ["its name, by the rules of the family"]
