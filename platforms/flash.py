@@ -64,10 +64,9 @@ def find_programmer(board: Board) -> tuple[Programmer, Path]:
         executable = _find(programmer.name)
         if executable is not None:
             return programmer, executable
-    names = " or ".join(programmer.name for programmer in board.programmers)
-    ways = "; ".join(f"{programmer.name}: {INSTALL[programmer.name]}" for programmer in board.programmers)
+    ways = ", or ".join(f"{programmer.name} ({INSTALL[programmer.name]})" for programmer in board.programmers)
     raise ToolMissing(board.programmers[0].name,
-                      f"Programmer of {board.name} must be installed: {names} is not on the search path. {ways}")
+                      f"Programmer of {board.name} must be on the search path, and is not; install {ways}")
 
 
 def _find(name: str) -> Path | None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from platforms.boards import Board
 from platforms.host import LinkError
-from platforms.protocol import FRAME_BITS, LinkProtocol
+from platforms.protocol import FRAME_BITS, LinkProtocol, Port
 from synth.netlist import Simulation, compile_netlist, read_netlist
 
 Bytes = npt.NDArray[np.uint8]
@@ -123,6 +123,11 @@ class SimulatedBoards:
         answers : uint8 array of shape (lanes, answer_bytes)
         counts : int array of shape (lanes,)
             How many of them came, and without a framing error.
+
+        Raises
+        ------
+        ValueError
+            If there are not as many requests as lanes.
         """
         if requests.shape[0] != self.lanes:
             raise ValueError(f"Requests must be one a lane, {self.lanes}, not {requests.shape[0]}")
@@ -143,10 +148,17 @@ class SimulatedBoards:
 
         Raises
         ------
+        TypeError
+            If there are more or fewer arrays than operands.
+        ValueError
+            If an array is not of that shape, or a code does not fit its operand's width.
         LinkError
             If a board does not answer, or with anything but a code of the result.
         """
-        columns = [_code_bytes(np.asarray(values, np.uint64), port.bytes)
+        if len(codes) != len(protocol.operands):
+            names = ", ".join(port.name for port in protocol.operands)
+            raise TypeError(f"Codes must be {len(protocol.operands)} arrays ({names}), not {len(codes)}")
+        columns = [self._code_bytes(port, np.asarray(values))
                    for port, values in zip(protocol.operands, codes, strict=True)]
         answers, counts = self.exchange(np.concatenate(columns, axis=1), protocol.result.bytes, wait=64 + latency)
         expected = protocol.result.bytes
@@ -161,6 +173,16 @@ class SimulatedBoards:
             raise LinkError(f"Answers must be codes of {protocol.result.width} bits, not 0x{int(results.max()):x}")
         return results
 
+    def _code_bytes(self, port: Port, codes: npt.NDArray[Any]) -> Bytes:
+        """Return one operand's bytes, least significant first, a row a board."""
+        if codes.shape != (self.lanes,):
+            raise ValueError(f"Codes of {port.name} must be one a lane, of shape ({self.lanes},), not {codes.shape}")
+        if int(codes.min()) < 0 or int(codes.max()) >> port.width:
+            raise ValueError(f"Codes of {port.name} must be 0 to 0x{(1 << port.width) - 1:x} ({port.width} bits), "
+                             f"not {int(codes.min())} to {int(codes.max())}")
+        shifts = np.arange(port.bytes, dtype=np.uint64) * np.uint64(8)
+        return (codes.astype(np.uint64)[:, None] >> shifts & np.uint64(0xFF)).astype(np.uint8)
+
     def _drive(self, levels: Words) -> None:
         self._simulation.set_planes(RX, np.broadcast_to(levels, (1, self._words)))
 
@@ -169,12 +191,6 @@ RX, TX = "uart_0__rx__io", "uart_0__tx__io"
 """Names that amaranth gives to the pins of a platform's first ``uart``."""
 
 _ONES = ~np.zeros(1, np.uint64)
-
-
-def _code_bytes(codes: npt.NDArray[np.uint64], count: int) -> Bytes:
-    """Return codes as ``count`` bytes each, least significant first, shape ``(codes, count)``."""
-    shifts = np.arange(count, dtype=np.uint64) * np.uint64(8)
-    return (codes[:, None] >> shifts & np.uint64(0xFF)).astype(np.uint8)
 
 
 def _frames(data: Bytes, lanes: int) -> list[Words]:

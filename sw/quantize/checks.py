@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sw.formats import OverflowPolicy, RoundingMode, ScalarFormat
-from sw.quantize.plan import DTYPE_NAMES, FLOAT_DTYPES, FixedPlan, FloatPlan, Settings, plan_of
+from sw.quantize.plan import DTYPE_NAMES, FLOAT_DTYPES, FixedPlan, FloatPlan, Settings, fits, plan_of
 
 MAX_RANDOM_BITS = 62
 DEFAULT_RANDOM_BITS = 32
@@ -36,8 +36,8 @@ def check_result_dtype(plan: FloatPlan | FixedPlan, dtype: torch.dtype) -> None:
     """Raise unless ``dtype`` is a floating-point type that holds every value of the format."""
     if dtype not in FLOAT_DTYPES:
         raise TypeError(f"Result dtype must be {DTYPE_NAMES}, not {dtype}")
-    if not plan.fits(dtype):
-        mend = torch.float32 if plan.fits(torch.float32) else torch.float64
+    if not fits(plan, dtype):
+        mend = torch.float32 if fits(plan, torch.float32) else torch.float64
         raise ValueError(f"Result dtype must hold every value of {plan.name}, not {dtype}; give dtype={mend}")
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from sw.formats import OverflowPolicy, RoundingMode
-from sw.quantize.plan import FLOAT_DTYPES, FixedPlan, FloatPlan, Settings
+from sw.quantize.plan import FLOAT_DTYPES, FixedPlan, FloatPlan, Settings, fits
 
 
 class Road(Enum):
@@ -42,7 +42,7 @@ def road(settings: Settings, dtype: torch.dtype, *, casts: bool) -> Road:
     plan, work = settings.plan, FLOAT_DTYPES[dtype]
     if settings.rounding is not RoundingMode.NEAREST_EVEN or settings.overflow is OverflowPolicy.WRAP:
         return Road.EXACT
-    if not plan.fits(dtype):
+    if not fits(plan, dtype):
         return Road.EXACT
     room = work.fraction_bits - 2  # bits of an integer that 1.5 * 2**fraction_bits shifts out
     if isinstance(plan, FixedPlan):

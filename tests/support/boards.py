@@ -1,5 +1,6 @@
 """What tests of boards share: the tools they need, and complete designs built once a session."""
 
+import atexit
 import functools
 import tempfile
 from pathlib import Path
@@ -22,7 +23,9 @@ def require_tools(board):
 
 @functools.cache
 def _folder():
-    return tempfile.TemporaryDirectory(prefix="narrowgauge-boards-")
+    folder = tempfile.TemporaryDirectory(prefix="narrowgauge-boards-")
+    atexit.register(folder.cleanup)
+    return folder
 
 
 @functools.cache

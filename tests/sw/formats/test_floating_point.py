@@ -88,6 +88,15 @@ def test_constants_and_special_codes_are_those_of_the_standards(name):
     assert fmt.nan_code is None or fmt.nan_code in nans
 
 
+@pytest.mark.parametrize(("name", "code"), [
+    ("float8_e5m2", 0x7E), ("float8_e4m3", 0x7C), ("float8_e3m4", 0x78), ("float16", 0x7E00), ("bfloat16", 0x7FC0),
+    ("float8_e4m3fn", 0x7F), ("float8_e4m3fnuz", 0x80), ("p3109_k6p3se", 0x20), ("float8_e8m0fnu", 0xFF),
+])
+def test_nan_is_encoded_as_the_positive_quiet_one(name, code):
+    """IEEE 754-2019 section 6.2.1: a quiet NaN has the first fraction bit set."""
+    assert parse(name).encode(float("nan")) == parse(name).nan_code == code
+
+
 @pytest.mark.parametrize(("name", "values"), [
     ("float4_e2m1fn", [0, 0.5, 1, 1.5, 2, 3, 4, 6]),
     ("radix4_fp4_even", [0, 1 / 64, 1 / 16, 1 / 4, 1, 4, 16, 64]),
@@ -385,7 +394,8 @@ def test_unsigned_formats_clip_negative_values(value, saturated, unbounded):
     ("float8_e5m2", -10**6, RoundingMode.DOWN, 0xFC), ("float8_e5m2", -10**6, RoundingMode.UP, 0xFB),
     ("float8_e5m2", 10**6, RoundingMode.TO_ODD, 0x7B), ("float8_e4m3fn", 500, RoundingMode.NEAREST_EVEN, 0x7F),
     ("float8_e4m3fn", 464, RoundingMode.NEAREST_EVEN, 0x7E), ("float8_e4m3fn", 464, RoundingMode.NEAREST_AWAY, 0x7F),
-    ("float8_e4m3fn", 460, RoundingMode.TO_ODD, 0x7E), ("float8_e4m3fnuz", -250, RoundingMode.NEAREST_EVEN, 0x80),
+    ("float8_e4m3fn", -500, RoundingMode.NEAREST_EVEN, 0x7F), ("float8_e4m3fn", 460, RoundingMode.TO_ODD, 0x7E),
+    ("float8_e4m3fnuz", -250, RoundingMode.NEAREST_EVEN, 0x80),
     ("float8_e5m2", Special.POSITIVE_INFINITY, RoundingMode.TOWARD_ZERO, 0x7C),
     ("p3109_k8p4se", 1000, RoundingMode.NEAREST_EVEN, 0x7F),
 ])

@@ -35,7 +35,8 @@ def test_catalog_names_and_aliases_parse(entry):
 @pytest.mark.parametrize(("name", "want"), [
     ("e4m3", "float8_e4m3fn"), ("E4M3", "float8_e4m3fn"), ("e3m2", "float6_e3m2fn"), ("e2m1", "float4_e2m1fn"),
     ("e5m2", "float8_e5m2"), ("e5m10", "float16"), ("e8m7", "bfloat16"), ("e8m10", "tf32"), ("e5m3", "fp9_e5m3"),
-    ("e6m9", "float16_e6m9"), ("e3m3", "float7_e3m3fn"), ("e3m8", "float12_e3m8"), ("e1m2", "float4_e1m2fn"),
+    ("e6m9", "float16_e6m9"), ("e3m3", "float7_e3m3fn"),
+    ("e2m5", "float8_e2m5"), ("e3m8", "float12_e3m8"), ("e1m2", "float4_e1m2fn"),
     ("e4m0", "float5_e4m0fn"),
     ("e7m0", "float8_e7m0fn"), ("e1m7", "float9_e1m7fn"), ("minifloat_e2m1", "float4_e2m1fn"),
     ("minifloat_e4m3", "minifloat_e4m3"), ("float8_e4m3fnuz", "float8_e4m3fnuz"),

