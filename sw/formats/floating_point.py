@@ -47,7 +47,7 @@ class FloatingPointFormat:
     Parameters
     ----------
     exponent_bits : int, bits
-        Width of the exponent field, 1 to 11 (at least 2 with IEEE specials).
+        Width of the exponent field, 1 to 15 (at least 2 with IEEE specials).
     fraction_bits : int, bits
         Width of the fraction field, without the hidden bit, 0 to 52.
     bias : int or Fraction, optional
@@ -107,8 +107,8 @@ class FloatingPointFormat:
             raise TypeError(f"Exponent bias must be an integer or a Fraction, not {self.bias!r}")
 
     def _check_values(self) -> None:
-        if not 1 <= self.exponent_bits <= 11:
-            raise ValueError(f"Exponent width must be between 1 and 11 bits, not {self.exponent_bits!r}")
+        if not 1 <= self.exponent_bits <= 15:
+            raise ValueError(f"Exponent width must be between 1 and 15 bits, not {self.exponent_bits!r}")
         if not 0 <= self.fraction_bits <= 52:
             raise ValueError(f"Fraction width must be between 0 and 52 bits, not {self.fraction_bits!r}")
         if self.radix not in (2, 4):
@@ -118,8 +118,8 @@ class FloatingPointFormat:
         if (self.bias * (self.radix // 2)).denominator != 1:
             raise ValueError(f"Exponent bias must be {'an integer' if self.radix == 2 else 'a multiple of 1/2'} "
                              f"in radix {self.radix}, not {self.bias!r}")
-        if not -2048 <= self.bias <= 2048:
-            raise ValueError(f"Exponent bias must be between -2048 and 2048, not {self.bias!r}")
+        if not -32768 <= self.bias <= 32768:
+            raise ValueError(f"Exponent bias must be between -32768 and 32768, not {self.bias!r}")
         if self.specials is Specials.IEEE and (self.exponent_bits < 2 or self.fraction_bits < 1):
             raise ValueError("Specials must be fn, fnuz, p3109 or none for a format with fewer than 2 exponent bits "
                              "or no fraction bits, not 'ieee'")
