@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -133,4 +134,7 @@ class Console:
 
 
 def _is_number(text: str) -> bool:
-    return text in ("", "–", "unknown") or text.replace(".", "", 1).replace(",", "").replace("-", "", 1).isdigit()
+    """Whether a cell reads as a number, so that its column is aligned to the right."""
+    if text in ("", "–", "unknown", "NaN", "+Inf", "-Inf"):
+        return True
+    return re.fullmatch(r"[-±]?[\d,]*\.?\d+(e[-+]?\d+)?(/\d+)?", text) is not None

@@ -7,7 +7,8 @@ from amaranth.hdl import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.convert.align import align
+from hw.arith.integer_product import multiply_columns
+from hw.convert.align import align, float_scale
 from hw.convert.decode import decode
 from hw.convert.encode import encode, round_aligned
 from hw.convert.integer import encode_integer, round_integer
@@ -162,7 +163,7 @@ class Multiplier(wiring.Component):
         normalised = self._structure is Structure.NORMALISE_OPERANDS
         a, b = (decode(m, fmt, code, normalised=normalised, name=name).delayed(m, cycles["unpack"])
                 for fmt, code, name in ((self.a_format, self.a, "a"), (self.b_format, self.b, "b")))
-        exact = multiply(m, a, b).delayed(m, cycles["product"])
+        exact = multiply(m, a, b, self.result_format).delayed(m, cycles["product"])
         bits = fraction_bits_needed(self.rounding, self.random_bits)
         aligned = align(m, exact, self.result_format, bits).delayed(m, cycles["align"])
         random = self._random(m, cycles["unpack"] + cycles["product"] + cycles["align"])
@@ -185,28 +186,58 @@ class Multiplier(wiring.Component):
         return delay(m, self.random, cycles, name="random") if self.random_bits else None
 
 
-def multiply(m, a, b):
+def multiply(m, a, b, fmt):
     """Return the exact product of two numbers, with IEEE 754's rules for special values (754-2019 sections 6, 7.2).
 
     Parameters
     ----------
     m : Module
     a, b : Number
+    fmt : FloatingPointFormat or FixedPointFormat
+        What the product will be rounded to: the constant that this asks for is added to the exponents here.
 
     Returns
     -------
     Number
     """
     largest = a.max_magnitude * b.max_magnitude
-    magnitude = named(m, (a.magnitude * b.magnitude)[:largest.bit_length()], "magnitude")
+    bits = largest.bit_length()
+    magnitude = named(m, multiply_columns(m, a.magnitude, b.magnitude, bits), "magnitude")
+    scale = a.scale + b.scale
+    wanted = float_scale(bits, fmt)
+    offset = 0 if wanted is None else scale - wanted
+    exponents = range(a.min_exponent + b.min_exponent + offset, a.max_exponent + b.max_exponent + offset + 1)
+    exponent = Signal(Shape.cast(exponents), name="exponent")
+    m.d.comb += exponent.eq(add_constant(m, a.exponent, offset, "a_exponent_offset") + b.exponent)
     return Number(
-        sign=named(m, a.sign ^ b.sign, "sign"), magnitude=magnitude,
-        exponent=named(m, a.exponent + b.exponent, "exponent"), scale=a.scale + b.scale,
+        sign=named(m, a.sign ^ b.sign, "sign"), magnitude=magnitude, exponent=exponent, scale=scale - offset,
         zero=named(m, a.zero | b.zero, "zero"), infinity=named(m, a.infinity | b.infinity, "infinity"),
         nan=named(m, a.nan | b.nan | (a.infinity & b.zero) | (a.zero & b.infinity), "nan"),
         min_magnitude=a.min_magnitude * b.min_magnitude, max_magnitude=largest,
-        min_exponent=a.min_exponent + b.min_exponent, max_exponent=a.max_exponent + b.max_exponent,
+        min_exponent=exponents.start, max_exponent=exponents.stop - 1,
         zero_has_zero_magnitude=a.zero_has_zero_magnitude and b.zero_has_zero_magnitude)
+
+
+def add_constant(m, value, constant, name):
+    """Return ``value + constant`` in gates, which vanish for the constants that flip a top bit or two."""
+    if not constant:
+        return value
+    if isinstance(value, Const):
+        return C(value.value + constant, Shape.cast(range(min(0, value.value + constant), max(0, value.value + constant) + 1)))
+    low, high = (-(1 << len(value) - 1), 1 << len(value) - 1) if value.shape().signed else (0, 1 << len(value))
+    shape = Shape.cast(range(min(0, low + constant), high + constant))
+    sign = value[-1] if value.shape().signed else C(0, 1)
+    bits, carry = [], C(0, 1)
+    for position in range(shape.width):
+        bit = value[position] if position < len(value) else sign
+        if (constant >> position) & 1:
+            bits.append(~(bit ^ carry))
+            carry = bit | carry
+        else:
+            bits.append(bit ^ carry)
+            carry = bit & carry
+    total = named(m, Cat(*bits), name)
+    return total.as_signed() if shape.signed else total
 
 
 def default_structure(a, b, result):

@@ -7,9 +7,9 @@ from amaranth.hdl import *
 from hw.convert.number import Number, named
 from hw.convert.round import shift_right
 from hw.pipeline import delay
-from sw.formats import FixedPointFormat, Subnormals
+from sw.formats import FixedPointFormat, FloatingPointFormat, Subnormals
 
-__all__ = ["Aligned", "align"]
+__all__ = ["Aligned", "align", "float_scale"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +27,11 @@ class Aligned:
         Whether anything lies below ``fraction``.
     beyond : Value, 1 bit
         Whether the magnitude lies beyond what ``lower`` can hold.
+    addend : Value
+        What is still to be added to ``lower`` at the lowest place of its exponent field, so that one adder does
+        this and the rounding.
+    zero_is_zero : bool
+        Whether a zero comes out as zero of itself, whatever the rounding, rather than by its flag.
     number : Number
         Sign and flags.
     """
@@ -35,11 +40,13 @@ class Aligned:
     fraction: Value
     sticky: Value
     beyond: Value
+    addend: Value
+    zero_is_zero: bool
     number: Number
 
     def delayed(self, m, cycles):
         """Return the same ``cycles`` clock cycles later."""
-        names = ("lower", "fraction", "sticky", "beyond")
+        names = ("lower", "fraction", "sticky", "beyond", "addend")
         return replace(self, number=self.number.flags_delayed(m, cycles),
                        **{name: delay(m, getattr(self, name), cycles, name=name) for name in names})
 
@@ -85,56 +92,110 @@ def _align_fixed(m, number, fmt, bits):
     shifted, lost = shift_right(m, Cat(C(0, padding), magnitude), places, largest=highest - lowest, name="grid")
     below, rest = shifted[:point], Cat(shifted[point:], C(0, bits + 1))
     return Aligned(
-        number=number, fraction=rest[:bits], sticky=named(m, lost | below.any(), "sticky"),
+        number=number, addend=C(0, 0), zero_is_zero=True, fraction=rest[:bits], sticky=named(m, lost | below.any(), "sticky"),
         lower=rest[bits:bits + fmt.width], beyond=named(m, rest[bits + fmt.width:].any(), "beyond"))
 
 
 def _leading_zeros(m, number):
     """Return the count of leading zeros, at most ``number.leading_zeros``."""
     places, bits = number.leading_zeros, number.magnitude_bits
-    count = C(places, bits_for_count(places))
+    count = C(places, places.bit_length())
     for zeros in range(places - 1, -1, -1):
         count = Mux(number.magnitude[bits - 1 - zeros], zeros, count)
-    return named(m, count[:bits_for_count(places)], "leading_zeros")
+    return named(m, count[:places.bit_length()], "leading_zeros")
 
 
-def bits_for_count(largest):
-    """Return the width of a count up to ``largest``."""
-    return largest.bit_length()
+def float_scale(bits, fmt):
+    """Return the scale of a magnitude of ``bits`` bits for which :func:`align` needs no constant in its exponent."""
+    return 3 - bits - int(fmt.bias) if isinstance(fmt, FloatingPointFormat) and fmt.radix == 2 else None
 
 
 def _align_float(m, number, fmt, bits):
     """The grid doubles its step with every binade: shift by the leading zeros, or less where they run out."""
+    if number.leading_zeros > 1:
+        return _align_unnormalised(m, number, fmt, bits)
+    # `base` is the result's exponent field less two if the product has no leading zero, less one if it has one. That
+    # difference, 1 + top, is added together with the rounding. Below zero, its inverted bits say how far to shift
+    # a subnormal result, starting from where a product without a leading zero stands.
+    offset = number.scale - float_scale(number.magnitude_bits, fmt)
+    lowest, highest = number.min_exponent + offset, number.max_exponent + offset
+    top = number.magnitude[-1] if number.leading_zeros else C(1, 1)
+    may_be_subnormal = fmt.subnormals is Subnormals.SUPPORTED and lowest < 0
+    if not number.leading_zeros and not may_be_subnormal:
+        lowest, highest, offset = lowest + 2, highest + 2, offset + 2
+    shape = Shape.cast(range(lowest, highest + 1))
+    base = named(m, (number.exponent + offset)[:shape.width] if offset else number.exponent, "base")
+    if not may_be_subnormal:
+        shifted = Mux(top, number.magnitude, number.magnitude << 1)[:number.magnitude_bits]
+        kept, sticky = _keep(shifted, fmt.fraction_bits + 1 + bits)
+        return Aligned(
+            number=number, beyond=C(0, 1), lower=_join(kept[bits:-1], base, shape.signed), fraction=kept[:bits],
+            sticky=named(m, sticky, "sticky"), zero_is_zero=False,
+            addend=Cat(~top, top) if number.leading_zeros else C(0, 0))
+    subnormal = named(m, base[-1] | number.zero, "subnormal")
+    shifted = Mux(subnormal | top, number.magnitude, number.magnitude << 1)[:number.magnitude_bits]
+    kept, below = _keep(named(m, shifted, "normalised"), fmt.fraction_bits + 1 + bits)
+    largest = min(len(kept) - 1, -lowest - 1)
+    levels = largest.bit_length()
+    places = named(m, ~base[:levels] & subnormal.replicate(levels), "places")
+    kept, lost = shift_right(m, kept, places, largest=largest, name="grid")
+    far = base[-1] & ~base[levels:-1].all() if -lowest > 1 << levels else C(0, 1)
+    flush = named(m, far | number.zero, "flush")
+    kept = named(m, kept & (~flush).replicate(len(kept)), "kept")
+    sticky = below | lost | far
+    # Nearest and stochastic rounding look at the fraction first, which a zero has cleared.
+    sticky = named(m, sticky if bits else sticky & ~number.zero, "sticky")
+    field = (base if not shape.signed else base[:-1]) & (~subnormal).replicate(len(base) - 1)
+    return Aligned(
+        number=number, beyond=C(0, 1), lower=_join(kept[bits:-1], field, False), fraction=kept[:bits], sticky=sticky,
+        zero_is_zero=True, addend=named(m, Mux(subnormal, kept[-1], Cat(~top, top)), "addend"))
+
+
+def _keep(magnitude, count):
+    """Return the top ``count`` bits, and whether there is anything below them."""
+    magnitude = Cat(C(0, max(0, count - len(magnitude))), magnitude)
+    point = len(magnitude) - count
+    return magnitude[point:], magnitude[:point].any() if point else C(0, 1)
+
+
+def _join(fraction, field, signed):
+    return Cat(fraction, field).as_signed() if signed else Cat(fraction, field)
+
+
+def _align_unnormalised(m, number, fmt, bits):
+    """As many leading zeros as there may be, and the way to the grid, in one shift."""
     places, width = number.leading_zeros, number.magnitude_bits
-    offset = number.scale + width - 1 + fmt.bias
+    offset = number.scale + width - 2 + fmt.bias
     zeros = _leading_zeros(m, number)
-    field = named(m, number.exponent + offset - zeros, "field")
-    to_normal = named(m, places - zeros, "places_to_normal")[:bits_for_count(places)]
-    lowest_field = number.min_exponent + offset - places
-    below = fmt.subnormals is Subnormals.SUPPORTED and lowest_field < 1
-    largest = places
-    amount = to_normal
-    if below:
-        subnormal = named(m, field < 1, "subnormal")
-        largest = min(places + fmt.fraction_bits + bits + 1, places + 1 - number.min_exponent - offset)
-        largest = max(largest, places)
-        to_subnormal = named(m, places + 1 - offset - number.exponent, "places_to_subnormal")
-        clamped = named(m, Mux(to_subnormal > largest, largest, to_subnormal), "places_clamped")
-        amount = named(m, Mux(subnormal, clamped, to_normal)[:largest.bit_length()], "places")
-        field = named(m, Mux(subnormal, 0, field), "grid_field")
-    elif lowest_field >= 0:
-        field = field.as_unsigned()
-    if below:
-        field = field[:max(1, (number.max_exponent + offset).bit_length())].as_unsigned()
+    above = named(m, number.exponent + offset, "field_from_top")  # field less one, were there no leading zero
+    base = named(m, above - zeros, "base")
+    lowest = number.min_exponent + offset - places
+    amount, largest, subnormal = places - zeros, places, C(0, 1)
+    may_be_subnormal = fmt.subnormals is Subnormals.SUPPORTED and lowest < 0
+    if may_be_subnormal:
+        subnormal = named(m, base < 0, "subnormal")
+        largest = max(places, min(places + fmt.fraction_bits + bits + 1, places - number.min_exponent - offset))
+        to_grid = named(m, places - above, "places_to_grid")
+        clamped = Mux(to_grid > largest, largest, to_grid)
+        amount = Mux(subnormal, clamped, amount)
+    amount = named(m, amount[:largest.bit_length()], "places")
+    magnitude = number.magnitude
+    if not number.zero_has_zero_magnitude:
+        magnitude = named(m, Mux(number.zero, 0, magnitude), "masked_magnitude")
     hidden = width - 1 - places
     padding = max(0, fmt.fraction_bits + bits - hidden)
     point = hidden + padding - fmt.fraction_bits  # index of the last place
-    shifted, lost = shift_right(m, Cat(C(0, padding), number.magnitude), amount, largest=largest, name="grid")
+    shifted, lost = shift_right(m, Cat(C(0, padding), magnitude), amount, largest=largest, name="grid")
+    sticky = lost | shifted[:point - bits].any() if point > bits else lost
+    shape = Shape.cast(range(lowest, number.max_exponent + offset + 1))
+    if may_be_subnormal:
+        shape = unsigned(max(1, shape.width - 1))
+        base = base[:shape.width] & ~(subnormal | number.zero).replicate(shape.width)
     fraction = shifted[point:point + fmt.fraction_bits]
-    lower = Cat(fraction, field)
     return Aligned(
-        number=number, beyond=C(0, 1), lower=lower.as_signed() if field.shape().signed else lower,
-        fraction=shifted[point - bits:point], sticky=named(m, lost | shifted[:point - bits].any(), "sticky"))
+        number=number, beyond=C(0, 1), lower=named(m, _join(fraction, base[:shape.width], shape.signed), "lower"),
+        fraction=shifted[point - bits:point], sticky=named(m, sticky, "sticky"), zero_is_zero=may_be_subnormal,
+        addend=shifted[point + fmt.fraction_bits])
 
 
 def _align_radix_4(m, number, fmt, bits):
@@ -153,5 +214,5 @@ def _align_radix_4(m, number, fmt, bits):
         fraction = half if bits else C(0, 0)
         sticky = (ratio != one) & (ratio * 2 != 5 * one) if bits else ratio != one
     field = twice[1:]
-    return Aligned(number=number, beyond=C(0, 1), lower=field.as_signed() if twice.shape().signed else field,
+    return Aligned(number=number, beyond=C(0, 1), addend=C(0, 0), zero_is_zero=False, lower=field.as_signed() if twice.shape().signed else field,
                    fraction=Value.cast(fraction), sticky=named(m, sticky, "sticky"))

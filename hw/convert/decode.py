@@ -6,7 +6,7 @@ from amaranth.hdl import *
 
 from hw.convert.number import Number, named
 from hw.shape import code_shape
-from sw.formats import FixedPointFormat, FloatingPointFormat, Specials, Subnormals
+from sw.formats import FixedPointFormat, Specials, Subnormals
 
 __all__ = ["decode"]
 

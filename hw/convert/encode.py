@@ -7,7 +7,7 @@ from amaranth.hdl import *
 from hw.convert.number import Number, named
 from hw.convert.round import rounds_up, stochastic_up
 from hw.pipeline import delay
-from sw.formats import FixedPointFormat, OverflowPolicy, RoundingMode
+from sw.formats import FixedPointFormat, FloatingPointFormat, OverflowPolicy, RoundingMode, Subnormals
 
 __all__ = ["Rounded", "encode", "round_aligned"]
 
@@ -22,12 +22,15 @@ class Rounded:
         Counts magnitudes up from zero as the format's codes do; signed where it may lie below zero.
     beyond : Value, 1 bit
         Whether the magnitude lies beyond what ``code`` can hold.
+    zero_is_zero : bool
+        Whether ``code`` is 0 for a zero.
     number : Number
         Sign and flags.
     """
 
     code: Value
     beyond: Value
+    zero_is_zero: bool
     number: Number
 
     def delayed(self, m, cycles):
@@ -64,7 +67,14 @@ def round_aligned(m, aligned, fmt, rounding, random):
     else:
         up = stochastic_up(fraction, random)
     up = named(m, up, "round_up")
-    return Rounded(code=named(m, lower + up, "rounded"), beyond=aligned.beyond, number=aligned.number)
+    increment, code = up, lower
+    if len(aligned.addend):
+        if isinstance(fmt, FloatingPointFormat) and fmt.fraction_bits:
+            increment = Cat(up, C(0, fmt.fraction_bits - 1), aligned.addend)
+        else:
+            code = lower + aligned.addend
+    return Rounded(code=named(m, code + increment, "rounded"), beyond=aligned.beyond,
+                   zero_is_zero=aligned.zero_is_zero, number=aligned.number)
 
 
 def encode(m, rounded, fmt, rounding, overflow):
@@ -106,38 +116,51 @@ def _encode_fixed(m, rounded, fmt, overflow):
 def _encode_float(m, rounded, fmt, rounding, overflow):
     number, code = rounded.number, rounded.code
     bits = fmt.exponent_bits + fmt.fraction_bits
-    over = named(m, code > fmt.max_code, "over")
-    under = named(m, code < fmt.min_code, "under")
-    ieee = overflow is OverflowPolicy.INFINITY
-    infinite = C(fmt.max_code, bits)
-    if ieee:
-        infinite = C(fmt.infinity_code, bits) if fmt.has_infinity else None
-    beyond = infinite
-    nan = number.nan
-    if ieee:
+    negative = code[-1] if code.shape().signed else C(0, 1)
+    over = named(m, _exceeds(code, fmt.max_code) & ~negative, "over")
+    zero, under = number.zero, _is_under(code, negative, fmt)
+    to_infinity, nan, invalid = C(fmt.max_code, bits), number.nan, C(0, 1)
+    if not fmt.signed:
+        invalid = number.sign & ~zero
+    if not fmt.has_zero:
+        invalid = invalid | zero | (under & ~number.infinity)
+    beyond = to_infinity
+    if overflow is OverflowPolicy.INFINITY:
         stops = _stops_at_largest(rounding, number.sign)
-        beyond = Mux(stops, fmt.max_code, infinite) if infinite is not None else C(fmt.max_code, bits)
-        if infinite is None:
-            nan = nan | number.infinity | (over & ~stops & ~number.zero)
-    lowest = 0
-    if not fmt.signed:
-        out_of_range = number.sign & ~number.zero
-        if not fmt.has_zero:
-            out_of_range = out_of_range | number.zero | (under & ~number.infinity)
-        if ieee:
-            nan = nan | out_of_range
+        nan = nan | invalid
+        if fmt.has_infinity:
+            to_infinity = C(fmt.infinity_code, bits)
+            beyond = Mux(stops, fmt.max_code, to_infinity)
+        else:
+            nan = nan | number.infinity | (over & ~stops & ~zero)
+    cleared = invalid if rounded.zero_is_zero else invalid | zero
+    cleared = named(m, (cleared | under) & ~number.infinity | invalid, "cleared")
     magnitude = Mux(over, beyond, code[:bits])
-    if fmt.has_infinity or not ieee:
-        magnitude = Mux(number.infinity, infinite, magnitude)
-    magnitude = Mux(number.zero | (under & ~number.infinity), 0, magnitude)
-    if not fmt.signed:
-        magnitude = Mux(out_of_range, lowest, magnitude)
-    magnitude = named(m, magnitude[:bits], "code_magnitude")
-    result = Cat(magnitude, number.sign) if fmt.signed else magnitude
+    magnitude = Mux(cleared, 0, Mux(number.infinity, to_infinity, magnitude))[:bits]
+    sign = (number.sign,) if fmt.signed else ()
     if fmt.signed and not fmt.has_negative_zero:
-        result = Cat(magnitude, number.sign & magnitude.any())
-    nan_code = fmt.nan_code if fmt.nan_code is not None else 0
-    return Mux(nan, nan_code, result)[:fmt.width]
+        sign = (number.sign & named(m, magnitude, "code_magnitude").any(),)
+    nan_code = 0 if fmt.nan_code is None else fmt.nan_code
+    return Mux(nan, nan_code, Cat(magnitude, *sign))[:fmt.width]
+
+
+def _exceeds(code, constant):
+    """Whether the bits of ``code``, unsigned, exceed a constant: gates that merge with their surroundings."""
+    exceeds = C(0, 1)
+    for position, bit in enumerate(code):
+        exceeds = bit & exceeds if (constant >> position) & 1 else bit | exceeds
+    return exceeds
+
+
+def _is_under(code, negative, fmt):
+    """Whether a rounded magnitude lies below the smallest code, and is not the zero that it would become."""
+    match fmt.subnormals:
+        case Subnormals.SUPPORTED:
+            return C(0, 1)
+        case Subnormals.FLUSHED:
+            return negative | ~code[fmt.fraction_bits:].any()
+        case _:
+            return negative
 
 
 def _stops_at_largest(rounding, sign):

@@ -92,7 +92,7 @@ def _rational(value: Fraction) -> dict[str, object]:
         approximate: float | None = float(value)
     except OverflowError:
         approximate = None
-    return {"exact": str(value), "float": approximate}
+    return {"exact": _ratio(value), "float": approximate}
 
 
 def _log2(value: Fraction) -> float:
@@ -173,7 +173,16 @@ def _bits(fmt: ScalarFormat, code: int) -> str:
 
 
 def _exact(value: Value) -> str:
-    return value.value if isinstance(value, Special) else str(value)
+    return value.value if isinstance(value, Special) else _ratio(value)
+
+
+def _ratio(value: Fraction) -> str:
+    """Write a rational exactly: as a ratio, or as ``n*2^e`` where that ratio would run on for a line."""
+    numerator, denominator = value.numerator, value.denominator
+    if numerator.bit_length() <= 160 and denominator.bit_length() <= 160:
+        return str(value)
+    trailing = (numerator & -numerator).bit_length() - 1
+    return f"{numerator >> trailing}*2^{trailing - (denominator.bit_length() - 1)}"
 
 
 def _decimal(value: Value) -> str:

@@ -18,6 +18,7 @@ from sw.quantize.nearest import Road, road
 from sw.quantize.plan import FixedPlan, Settings, code_dtype, fits
 from sw.quantize.scale import apply_shape, check_scale
 
+
 def fake_quantize(x: Tensor, fmt: ScalarFormat, *, scale: Tensor | float | None = None, axis: int | None = None,
                   group_size: int | None = None, rounding: RoundingMode = RoundingMode.NEAREST_EVEN,
                   overflow: OverflowPolicy = OverflowPolicy.SATURATE, random: Tensor | None = None,

@@ -48,7 +48,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     output = OutputFolder(Path(arguments.out) if arguments.out else Path("build") / name)
     console.print(describe(arguments, operation))
     store = Store(cache_folder(), warn=console.warn)
-    board_result = None
+    board_result: Any = None
+    board_check: dict[str, Any] = {}
     try:
         with output, storage_errors(output.folder):
             output.keep_failed()  # from here on there are logs worth a look
@@ -60,8 +61,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             if not errors and not mismatches:
                 write_outputs(builder, plan, store=store, work=output.work)
                 if board is not None:
-                    board_result = _build_board(operation, board, output.work, arguments, console)
-                output.commit()
+                    board_result, board_check = _build_board(operation, board, output.work, arguments, console)
+                    mismatches = bool(board_check["mismatches"])
+                if not mismatches:
+                    output.commit()
     except SynthError as error:
         raise _moved(error, output) from None
     finally:
@@ -71,7 +74,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 "folder": str(output.folder if complete else output.failed),
                 "targets": [summary(outcome) for outcome in outcomes]}
     if board_result is not None:
-        document["board"] = board_result.to_json()
+        document["board"] = {**board_result.to_json(), "verification": board_check}
     console.json(document)
     _report(console, document, operation, complete)
     for outcome in outcomes:
@@ -98,12 +101,19 @@ def _board(name: str | None) -> Any:
     return find_board(name)
 
 
-def _build_board(operation: Operation, board: Any, work: Path, arguments: argparse.Namespace, console: Console) -> Any:
+def _build_board(operation: Operation, board: Any, work: Path, arguments: argparse.Namespace,
+                 console: Console) -> tuple[Any, dict[str, Any]]:
+    """Build the bitstream; return the board's result, and what its netlist answered through the pins."""
     from platforms.build import BUILD_STEPS, build_board
+    from platforms.check import check_board
 
-    with console.progress(f"building for {board.name}", BUILD_STEPS) as progress:
-        return build_board(operation.component, board, folder=work / "board", seed=arguments.seed,
-                           timeout=arguments.timeout, progress=progress, dsp=operation.dsp)
+    with console.progress(f"building for {board.name}", BUILD_STEPS + 1) as progress:
+        result = build_board(operation.component, board, folder=work / "board", seed=arguments.seed,
+                             timeout=arguments.timeout, progress=progress, dsp=operation.dsp)
+        progress.start(f"{board.name}: asking the mapped netlist through its UART pins")
+        check = check_board(result, operation.model, latency=operation.pipeline, seed=arguments.seed)
+        progress.advance()
+    return result, check
 
 
 def _report(console: Console, document: dict[str, Any], operation: Operation, complete: bool) -> None:
@@ -137,6 +147,9 @@ def _report_board(console: Console, board: dict[str, Any]) -> None:
     console.table(f"{board['board']}: {board['bitstream']}", ["resource", "used", "available", "%"],
                   [[name, use["used"], use["available"], f"{100 * use['used'] / use['available']:.1f}"]
                    for name, use in board["utilization"].items()])
+    check = board["verification"]
+    console.print(f"{board['board']}: {check['vectors'] - check['mismatches']:,} of {check['vectors']:,} operations "
+                  f"({check['method']}) sent through the UART pins of the complete mapped netlist come back right")
     verdict_text = "meets" if board["meets_timing"] else "misses"
     console.print(f"{board['board']}: Fmax {board['fmax_mhz']:.1f} MHz {verdict_text} the board's clock of "
                   f"{board['clock_mhz']:g} MHz" + ("" if board["meets_timing"] else "; --pipeline shortens its paths"))

@@ -57,7 +57,7 @@ def corner_codes(fmt: ScalarFormat) -> Codes:
 
 
 def operand_vectors(formats: Mapping[str, ScalarFormat], *, random_bits: int, seed: int,
-                    exhaustive_bits: int = EXHAUSTIVE_BITS) -> Vectors:
+                    exhaustive_bits: int = EXHAUSTIVE_BITS, samples: int = SAMPLES) -> Vectors:
     """Return the vectors for a circuit with these operand ports.
 
     Parameters
@@ -69,6 +69,8 @@ def operand_vectors(formats: Mapping[str, ScalarFormat], *, random_bits: int, se
         Of the random part.
     exhaustive_bits : int
         Largest sum of operand bits for which every combination is made.
+    samples : int
+        Otherwise, how many combinations of corners at most, and how many random vectors after them.
     """
     widths = {name: fmt.width for name, fmt in formats.items()}
     if random_bits:
@@ -86,14 +88,14 @@ def operand_vectors(formats: Mapping[str, ScalarFormat], *, random_bits: int, se
     if random_bits:
         corners["random"] = np.array([0, 1, 1 << (random_bits - 1), (1 << random_bits) - 1], dtype=np.uint64)
     combinations = int(np.prod([len(codes) for codes in corners.values()], dtype=object))
-    if combinations <= SAMPLES:
+    if combinations <= samples:
         picks = np.arange(combinations, dtype=np.uint64)
     else:
-        picks = generator.integers(0, combinations, SAMPLES, dtype=np.uint64)
+        picks = generator.integers(0, combinations, samples, dtype=np.uint64)
     operands = {}
     for name, codes in corners.items():
         size = np.uint64(len(codes))
-        random = generator.integers(0, 1 << widths[name], SAMPLES, dtype=np.uint64)
+        random = generator.integers(0, 1 << widths[name], samples, dtype=np.uint64)
         operands[name] = np.concatenate([codes[picks % size], random])
         picks = picks // size
     return Vectors(method="corners+random", operands=operands)

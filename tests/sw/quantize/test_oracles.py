@@ -19,8 +19,7 @@ GFLOAT_MODES = {RoundingMode.NEAREST_EVEN: gfloat.RoundMode.TiesToEven,
                 RoundingMode.NEAREST_AWAY: gfloat.RoundMode.TiesToAway,
                 RoundingMode.TOWARD_ZERO: gfloat.RoundMode.TowardZero,
                 RoundingMode.UP: gfloat.RoundMode.TowardPositive,
-                RoundingMode.DOWN: gfloat.RoundMode.TowardNegative,
-                RoundingMode.TO_ODD: gfloat.RoundMode.ToOdd}
+                RoundingMode.DOWN: gfloat.RoundMode.TowardNegative}
 
 
 def inputs():

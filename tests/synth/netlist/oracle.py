@@ -76,7 +76,7 @@ def library_text(files, wanted):
         preamble += re.sub(r"\(\*[^*]*\*\)\s*$", "", head)   # an attribute belongs to the first module
         for match in re.finditer(r"^module\s+(\w+)\b.*?\bendmodule\b", text, re.MULTILINE | re.DOTALL):
             modules.setdefault(match[1], match[0])
-    needed, pending = {}, list(dict.fromkeys(wanted))
+    needed, pending = {}, [name for name in wanted if not name.startswith("\\$")]
     while pending:
         name = pending.pop()
         if name not in needed:
@@ -95,9 +95,9 @@ def build_cases(folder, cases, libraries):
     (folder / "cases.v").write_text(text)
     (folder / "cells.v").write_text(library_text(libraries, [case.cell for case in cases]))
     run_yosys(folder, "\n".join([
-        "read_verilog -lib cells.v", "read_verilog cases.v", "hierarchy -top all_cases", "delete all_cases",
+        "read_verilog -lib cells.v", "read_verilog -icells cases.v", "hierarchy -top all_cases", "delete all_cases",
         "select case*", "write_json -selected mapped.json", "select -clear", "design -reset",
-        "read_verilog -sv cells.v", "read_verilog cases.v", "hierarchy -top all_cases", "delete all_cases",
+        "read_verilog -sv cells.v", "read_verilog -icells cases.v", "hierarchy -top all_cases", "delete all_cases",
         "proc", "flatten", "select case*", "opt_clean", "async2sync", "setundef -init -zero", "techmap", "opt -fast",
         "dfflegalize -cell $_DFF_P_ 01 -cell $_DFF_N_ 01", "delete t:$scopeinfo", "opt_clean",
         "write_json -selected gates.json"]) + "\n")
@@ -112,7 +112,14 @@ class GateModel:
     _FUNCTIONS = {
         "$_NOT_": lambda m, a: m ^ a["A"], "$_BUF_": lambda m, a: a["A"], "$_AND_": lambda m, a: a["A"] & a["B"],
         "$_OR_": lambda m, a: a["A"] | a["B"], "$_XOR_": lambda m, a: a["A"] ^ a["B"],
-        "$_XNOR_": lambda m, a: m ^ a["A"] ^ a["B"],
+        "$_XNOR_": lambda m, a: m ^ a["A"] ^ a["B"], "$_NAND_": lambda m, a: m ^ (a["A"] & a["B"]),
+        "$_NOR_": lambda m, a: m ^ (a["A"] | a["B"]), "$_ANDNOT_": lambda m, a: a["A"] & ~a["B"],
+        "$_ORNOT_": lambda m, a: a["A"] | (m ^ a["B"]),
+        "$_NMUX_": lambda m, a: m ^ ((a["A"] & ~a["S"]) | (a["B"] & a["S"])),
+        "$_AOI3_": lambda m, a: m ^ ((a["A"] & a["B"]) | a["C"]),
+        "$_OAI3_": lambda m, a: m ^ ((a["A"] | a["B"]) & a["C"]),
+        "$_AOI4_": lambda m, a: m ^ ((a["A"] & a["B"]) | (a["C"] & a["D"])),
+        "$_OAI4_": lambda m, a: m ^ ((a["A"] | a["B"]) & (a["C"] | a["D"])),
         "$_MUX_": lambda m, a: (a["A"] & ~a["S"]) | (a["B"] & a["S"]),
     }
 
@@ -124,9 +131,11 @@ class GateModel:
         for net in module["netnames"].values():
             for bit, value in zip(net["bits"], reversed(net.get("attributes", {}).get("init", "")), strict=False):
                 initial[bit] = value == "1"
+        clock = module["ports"].get("clk", {}).get("bits", [None])[0]
         for cell in module["cells"].values():
             pins = {port: bits[0] for port, bits in cell["connections"].items()}
             if cell["type"] in ("$_DFF_P_", "$_DFF_N_"):
+                assert pins["C"] == clock, "every flip-flop of a case is on its clock"
                 self._flip_flops.append((pins["Q"], pins["D"], cell["type"][6] == "P", initial.get(pins["Q"], False)))
             else:
                 output = pins.pop("Y")
