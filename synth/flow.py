@@ -222,7 +222,7 @@ def place(mapped: Mapped, target: Target, device: tuple[str, Device], *, seed: i
     harness = wrap(mapped.document(), rules, top=TOP)
     netlist = json.dumps(harness.design, sort_keys=True)
     arguments = [*device[1].arguments, *rules.arguments, "--freq", str(_TARGET_MHZ), "--timing-allow-fail",
-                 "--seed", str(seed), "--json", "harness.json", "--report", f"report-{seed}.json"]
+                 "--seed", str(seed), "--write", f"placed-{seed}.json", "--json", "harness.json", "--report", f"report-{seed}.json"]
     constraints = device[1].constraints
     if constraints and constraints[0]:
         arguments += constraints[:2]
@@ -238,17 +238,33 @@ def place(mapped: Mapped, target: Target, device: tuple[str, Device], *, seed: i
         seconds = run_nextpnr(rules.tool, arguments, cwd=folder, log=log_file, timeout=timeout,
                               device=f"{target.name} {device[0]}")
         files = [log_file.read_bytes()]
-        report = json.loads((folder / f"report-{seed}.json").read_text())
-        record = {"fmax": {name: clock["achieved"] for name, clock in report["fmax"].items()},
-                  "utilization": {name: use["used"] for name, use in report["utilization"].items() if use["used"]},
+        record = {**_read_report(folder, seed, rules, log_file),
                   "log": store.put_file(files[0]), "seconds": round(seconds, 3)}
         store.put(key, "placement", record)
     log_file.write_bytes(files[0])
     lut, ff = _count(rules, record["utilization"], files[0].decode(errors="replace"))
+    lut -= record["constants"] + rules.luts_per_input * harness.inputs
     fmax = min(record["fmax"].values(), default=None)
-    return Placed(seed=seed, fmax_mhz=fmax, lut=lut - rules.luts_per_input * harness.inputs,
-                  ff=ff - harness.inputs - harness.outputs, utilization=record["utilization"], nextpnr=nextpnr,
-                  log=files[0], seconds=record["seconds"], cached=cached)
+    return Placed(seed=seed, fmax_mhz=fmax, lut=lut, ff=ff - harness.inputs - harness.outputs,
+                  utilization=record["utilization"], nextpnr=nextpnr, log=files[0], seconds=record["seconds"],
+                  cached=cached)
+
+
+def _read_report(folder: Path, seed: int, rules: PlaceAndRoute, log: Path) -> Json:
+    """Read the clocks' MHz and the resources in use from nextpnr's report.
+
+    The logic cells that nextpnr's packer adds to drive constants are counted apart: a design has them once, whatever
+    operators it holds.
+    """
+    try:
+        report = json.loads((folder / f"report-{seed}.json").read_text())
+        cells = json.loads((folder / f"placed-{seed}.json").read_text())["modules"][TOP]["cells"]
+        constants = sum(rules.luts.get(cell["type"], 0) for name, cell in cells.items() if name.startswith("$PACKER_"))
+        return {"fmax": {name: clock["achieved"] for name, clock in report["fmax"].items()}, "constants": constants,
+                "utilization": {name: use["used"] for name, use in report["utilization"].items() if use["used"]}}
+    except (OSError, ValueError, KeyError):
+        raise ToolError(rules.tool, f"Tool {rules.tool} ended without error and left no report: {last_error(log)}",
+                        log) from None
 
 
 def run_nextpnr(tool: str, arguments: list[str], *, cwd: Path, log: Path, timeout: float | None,

@@ -72,6 +72,6 @@ class Operation:
 
 
 def slug(name: str) -> str:
-    """Return a format's name without the characters that shells and file systems read: ``fixed<8,4>`` as ``fixed8_4``."""
+    """Return a format's name without what shells and file systems read into: ``fixed<8,4>`` as ``fixed8_4``."""
     text = re.sub(r"^(u?fixed)<(\d+),(-?)(\d+)>", lambda m: f"{m[1]}{m[2]}_{'m' if m[3] else ''}{m[4]}", name)
     return re.sub(r"[^A-Za-z0-9_.-]+", "-", text)

@@ -159,7 +159,7 @@ def _xilinx(name: str, title: str, family: str, carry: str, dsp: str) -> Target:
     return Target(
         name=name, title=title, synth=f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf",
         no_dsp="-nodsp", use_dsp="",
-        reason="no I/O or clock buffers, since the operator is a part of a design; flattened, so that ABC sees it whole",
+        reason="no I/O or clock buffers, since the operator is a part of a design; flattened: ABC sees it whole",
         # An inverter is absorbed by its neighbours' LUTs, MUXF7 and MUXF8 are wired beside theirs.
         luts=_XILINX_LUTS, carries=(carry,), dsps=(dsp,), brams=("RAMB18E1", "RAMB36E1", "RAMB18E2", "RAMB36E2"),
         flip_flops=("FDRE", "FDSE", "FDCE", "FDPE"), place_and_route=None)
@@ -263,7 +263,8 @@ def find_device(target: Target, name: str | None) -> tuple[str, Device] | None:
     place_and_route = target.place_and_route
     if place_and_route is None:
         if name is not None:
-            raise UsageError(f"Device must be left out for {target.name}, which is counted by Yosys alone, not {name!r}")
+            raise UsageError(f"Device must be left out for {target.name}, which is counted by Yosys alone, "
+                             f"not {name!r}")
         return None
     devices = place_and_route.devices
     if name is None:

