@@ -7,7 +7,8 @@ from amaranth.hdl import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.arith.integer_product import multiply_columns
+from hw.arith.integer_product import multiply_integers
+from hw.arith.truth_table import truth_table
 from hw.convert.align import align, float_scale
 from hw.convert.decode import decode
 from hw.convert.encode import encode, round_aligned
@@ -16,7 +17,7 @@ from hw.convert.number import Number, named
 from hw.convert.round import fraction_bits_needed
 from hw.pipeline import MAX_PIPELINE, delay, distribute
 from hw.shape import require_format
-from sw.formats import FixedPointFormat, OverflowPolicy, RoundingMode
+from sw.formats import FixedPointFormat, FloatingPointFormat, OverflowPolicy, RoundingMode
 from sw.reference import Multiplication
 
 __all__ = ["Multiplier", "Structure"]
@@ -29,6 +30,12 @@ class Structure(Enum):
     """Before the product, in each operand: its product then has one leading zero at most."""
     NORMALISE_PRODUCT = "normalise-product"
     """After the product, by the shifter that aligns it to the result's grid."""
+    TRUTH_TABLE = "truth-table"
+    """Neither: each bit of the result is looked up. At most 12 bits of operands and random bits together."""
+
+
+TABLE_LIMIT = 12
+"""Most input bits of a truth table, for which the reference is asked once each."""
 
 
 class Multiplier(wiring.Component):
@@ -55,7 +62,9 @@ class Multiplier(wiring.Component):
         alignment, after the rounding and after the unpacking, in that order of priority; any further ones
         stand at the output, for a tool that retimes.
     structure : Structure, optional
-        By default, the smaller one: see :func:`default_structure`.
+        By default, the smallest one measured: see :func:`default_structure`.
+    hard_multiplier : bool
+        Leave the product of the significands to the synthesizer, for a DSP block, rather than build it from gates.
 
     Members
     -------
@@ -78,7 +87,7 @@ class Multiplier(wiring.Component):
     """
 
     def __init__(self, a, b=None, result=None, *, rounding=RoundingMode.NEAREST_EVEN,
-                 overflow=OverflowPolicy.SATURATE, random_bits=0, pipeline=0, structure=None):
+                 overflow=OverflowPolicy.SATURATE, random_bits=0, pipeline=0, structure=None, hard_multiplier=False):
         require_format("Format a", a)
         b = a if b is None else require_format("Format b", b)
         if result is None and a != b:
@@ -88,11 +97,19 @@ class Multiplier(wiring.Component):
         for noun, kind, value in (("Rounding mode", RoundingMode, rounding), ("Overflow policy", OverflowPolicy, overflow)):
             if not isinstance(value, kind):
                 raise TypeError(f"{noun} must be a {kind.__name__}, not {value!r}")
-        self._structure = default_structure(a, b, result) if structure is None else structure
+        random_bits = _integer("Random bit count", random_bits)
+        if not isinstance(hard_multiplier, bool):
+            raise TypeError(f"Hard multiplier must be True or False, not {hard_multiplier!r}")
+        self._hard_multiplier = hard_multiplier
+        self._structure = default_structure(a, b, result, random_bits) if structure is None else structure
         if not isinstance(self._structure, Structure):
             raise TypeError(f"Structure must be a Structure, not {structure!r}")
+        bits = a.width + b.width + random_bits
+        if self._structure is Structure.TRUTH_TABLE and bits > TABLE_LIMIT:
+            raise ValueError(f"Structure must be another one for more than {TABLE_LIMIT} input bits, "
+                             f"not {self._structure} for {bits}")
         self._model = Multiplication(a=a, b=b, result=result, rounding=rounding, overflow=overflow,
-                                     random_bits=_integer("Random bit count", random_bits))
+                                     random_bits=random_bits)
         self._pipeline = _integer("Pipeline", pipeline)
         if not 0 <= self._pipeline <= MAX_PIPELINE:
             raise ValueError(f"Pipeline must be between 0 and {MAX_PIPELINE} register stages, not {pipeline!r}")
@@ -137,6 +154,11 @@ class Multiplier(wiring.Component):
         return self._structure
 
     @property
+    def hard_multiplier(self):
+        """Whether the product of the significands is left to the synthesizer."""
+        return self._hard_multiplier
+
+    @property
     def pipeline(self):
         """Number of register stages."""
         return self._pipeline
@@ -154,8 +176,20 @@ class Multiplier(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         fixed = all(isinstance(fmt, FixedPointFormat) for fmt in (self.a_format, self.b_format, self.result_format))
-        m.d.comb += self.o.eq(self._fixed_product(m) if fixed else self._product(m))
+        if self._structure is Structure.TRUTH_TABLE:
+            code = self._table(m)
+        else:
+            code = self._fixed_product(m) if fixed else self._product(m)
+        m.d.comb += self.o.eq(code)
         return m
+
+    def _table(self, m):
+        """The reference's own values, in a table of all inputs."""
+        inputs = Cat(self.a, self.b, self.random) if self.random_bits else Cat(self.a, self.b)
+        a, b = self.a_format.width, self.b_format.width
+        values = [self._model(index & ((1 << a) - 1), index >> a & ((1 << b) - 1), index >> a + b)
+                  for index in range(1 << len(inputs))]
+        return delay(m, truth_table(m, inputs, values, len(self.o)), self._pipeline, name="code")
 
     def _product(self, m):
         """Sign, magnitude and exponent apart: some format is a float."""
@@ -163,7 +197,7 @@ class Multiplier(wiring.Component):
         normalised = self._structure is Structure.NORMALISE_OPERANDS
         a, b = (decode(m, fmt, code, normalised=normalised, name=name).delayed(m, cycles["unpack"])
                 for fmt, code, name in ((self.a_format, self.a, "a"), (self.b_format, self.b, "b")))
-        exact = multiply(m, a, b, self.result_format).delayed(m, cycles["product"])
+        exact = multiply(m, a, b, self.result_format, self._hard_multiplier).delayed(m, cycles["product"])
         bits = fraction_bits_needed(self.rounding, self.random_bits)
         aligned = align(m, exact, self.result_format, bits).delayed(m, cycles["align"])
         random = self._random(m, cycles["unpack"] + cycles["product"] + cycles["align"])
@@ -176,7 +210,8 @@ class Multiplier(wiring.Component):
         cycles = distribute(self._pipeline, ("product", "round"))
         a, b = (code.as_signed() if fmt.signed else code
                 for fmt, code in ((self.a_format, self.a), (self.b_format, self.b)))
-        exact = delay(m, named(m, a * b, "product"), cycles["product"], name="product")
+        exact = delay(m, multiply_integers(m, a, b, hard_multiplier=self._hard_multiplier), cycles["product"],
+                      name="product")
         places = self.a_format.fraction_bits + self.b_format.fraction_bits - self.result_format.fraction_bits
         integer = round_integer(m, exact, places, self.rounding, self._random(m, cycles["product"]))
         code = encode_integer(m, delay(m, integer, cycles["round"], name="rounded"), self.result_format, self.overflow)
@@ -186,7 +221,7 @@ class Multiplier(wiring.Component):
         return delay(m, self.random, cycles, name="random") if self.random_bits else None
 
 
-def multiply(m, a, b, fmt):
+def multiply(m, a, b, fmt, hard_multiplier):
     """Return the exact product of two numbers, with IEEE 754's rules for special values (754-2019 sections 6, 7.2).
 
     Parameters
@@ -195,6 +230,8 @@ def multiply(m, a, b, fmt):
     a, b : Number
     fmt : FloatingPointFormat or FixedPointFormat
         What the product will be rounded to: the constant that this asks for is added to the exponents here.
+    hard_multiplier : bool
+        Whether the product of the magnitudes is left to the synthesizer.
 
     Returns
     -------
@@ -202,7 +239,8 @@ def multiply(m, a, b, fmt):
     """
     largest = a.max_magnitude * b.max_magnitude
     bits = largest.bit_length()
-    magnitude = named(m, multiply_columns(m, a.magnitude, b.magnitude, bits), "magnitude")
+    magnitude = named(
+        m, multiply_integers(m, a.magnitude, b.magnitude, hard_multiplier=hard_multiplier)[:bits], "magnitude")
     scale = a.scale + b.scale
     wanted = float_scale(bits, fmt)
     offset = 0 if wanted is None else scale - wanted
@@ -240,9 +278,36 @@ def add_constant(m, value, constant, name):
     return total.as_signed() if shape.signed else total
 
 
-def default_structure(a, b, result):
-    """Return the structure that is used where none is given."""
+def default_structure(a, b, result, random_bits=0):
+    """Return the structure that is used where none is given: the smallest one measured, or the closest case to it.
+
+    LUTs with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs / Xilinx 7, ``*`` the choice:
+
+    ==================================  ==================  =================  =============
+    operands and result                 normalise operands  normalise product  truth table
+    ==================================  ==================  =================  =============
+    float4_e2m1fn                       23 / 24 / 18        28 / 31 / 25       19 / 19 / 4 *
+    p3109_k4p2se                        36 / 29 / 23        45 / 42 / 27       39 / 38 / 13 *
+    int3                                22 / 25 / 10                           16 / 17 / 3 *
+    int4                                40 / 46 / 30 *                         54 / 54 / 25
+    float6_e2m3fn                       78 / 88 / 57        68 / 76 / 47 *
+    float6_e3m2fn                       60 / 69 / 48 *      59 / 74 / 50
+    float8_e4m3fn                       107 / 112 / 77 *    109 / 119 / 85
+    float8_e5m2                         98 / 100 / 71 *     110 / 126 / 77
+    minifloat_e2m5                      150 / 165 / 94      119 / 136 / 79 *
+    float16                             466 / 496 / 296     425 / 473 / 282 *
+    float8_e4m3fn by int4               82 / 82 / 58 *      92 / 100 / 70
+    int8 by int8 to float16             205 / 223 / 147 *   230 / 242 / 143
+    ==================================  ==================  =================  =============
+    """
+    tiny = 4 if any(isinstance(fmt, FloatingPointFormat) for fmt in (a, b, result)) else 3
+    if max(a.width, b.width, result.width) <= tiny and not random_bits:
+        return Structure.TRUTH_TABLE
+    floats = [fmt for fmt in (a, b) if isinstance(fmt, FloatingPointFormat)]
     if isinstance(result, FixedPointFormat):
+        return Structure.NORMALISE_PRODUCT  # fixed point needs no normalised significand
+    if len(floats) == 2 and (max(fmt.exponent_bits for fmt in floats) <= 2
+                             or min(fmt.fraction_bits for fmt in floats) >= 10):
         return Structure.NORMALISE_PRODUCT
     return Structure.NORMALISE_OPERANDS
 

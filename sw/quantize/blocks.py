@@ -13,6 +13,7 @@ _SERIAL_BLOCK = 1 << 15
 # Elements for each thread of an operation that torch does share.
 _PARALLEL_BLOCK = 1 << 16
 
+_LOSS = 2e-3  # seconds
 _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 2.0
 
@@ -22,11 +23,13 @@ class _Pace:
 
     The threads meet at a barrier after every operation. On an idle machine that takes microseconds. On a busy one
     each meeting waits until the system has given every thread its turn, and sharing can take a hundred times as long
-    as not sharing. So blocks are timed. Once a shared one takes longer than an unshared one did, nothing is shared
-    for a while, and for twice as long each time it happens again. Only the speed depends on it, never a result.
+    as not sharing. So blocks are timed, shared and alone. Once sharing has lost more time than it has lately won,
+    nothing is shared for a while, and for twice as long each time it happens again. Only the speed depends on it,
+    never a result.
     """
 
     def __init__(self) -> None:
+        self.lost = 0.0
         self.pause = _FIRST_PAUSE
         self.resume = 0.0
 
@@ -36,7 +39,9 @@ class _Pace:
 
     def judge(self, shared: float, alone: float) -> None:
         """Learn from the seconds that a block took, shared and alone."""
-        if shared > alone:
+        self.lost = max(0.0, self.lost + shared - alone)
+        if self.lost > _LOSS:
+            self.lost = 0.0
             self.resume = time.monotonic() + self.pause
             self.pause = min(2 * self.pause, _LONGEST_PAUSE)
         else:

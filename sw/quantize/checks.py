@@ -116,5 +116,6 @@ def check_random(x: Tensor, settings: Settings, random: Tensor | None, random_bi
     if random.numel() and is_readable(random):
         low, high = (int(extreme) for extreme in torch.aminmax(random))
         if low < 0 or high >> settings.random_bits:
-            raise ValueError(f"Random bits must be between 0 and {(1 << settings.random_bits) - 1}, not {low} to {high}")
+            raise ValueError(f"Random bits must be between 0 and {(1 << settings.random_bits) - 1}, "
+                             f"not {low} to {high}")
     return random

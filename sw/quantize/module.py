@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sw.formats import OverflowPolicy, RoundingMode, ScalarFormat
-from sw.quantize.checks import settings_of
+from sw.quantize.checks import is_readable, settings_of
 from sw.quantize.quantizer import fake_quantize
 
 _STATE_VERSION = 1
@@ -139,7 +139,8 @@ class FakeQuantize(nn.Module):
         if self.scale is not None:
             kind = "learned " if isinstance(self.scale, nn.Parameter) else ""
             shape = tuple(self.scale.shape)
-            parts.append(f"{kind}scale={self.scale.item():.6g}" if shape == () else f"{kind}scale of shape {shape}")
+            known = shape == () and is_readable(self.scale)
+            parts.append(f"{kind}scale={self.scale.item():.6g}" if known else f"{kind}scale of shape {shape}")
         parts += [f"{name}={value}" for name, value in (("axis", self._axis), ("group_size", self._group_size))
                   if value is not None]
         parts += [f"rounding={self._rounding.value}", f"overflow={self._overflow.value}"]

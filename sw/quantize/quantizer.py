@@ -74,6 +74,8 @@ def fake_quantize(x: Tensor, fmt: ScalarFormat, *, scale: Tensor | float | None 
         If an argument is of the wrong type, or out of range, or does not suit the others.
     """
     check_input(x)
+    if out is not None and not isinstance(out, Tensor):
+        raise TypeError(f"Output must be a torch.Tensor, not {type(out).__name__!r}")
     if dtype is None:
         dtype = x.dtype if out is None else out.dtype
     settings = settings_of(fmt, rounding, overflow, random_bits, propagate_nan, dtype)
@@ -182,8 +184,6 @@ def _checked_scale(x: Tensor, scale: Tensor | float | None, axis: int | None,
 def _check_out(x: Tensor, scale: Tensor | None, dtype: torch.dtype, out: Tensor | None) -> None:
     if out is None:
         return
-    if not isinstance(out, Tensor):
-        raise TypeError(f"Output must be a torch.Tensor, not {type(out).__name__!r}")
     if out.shape != x.shape or out.dtype != dtype or out.device != x.device:
         raise ValueError(f"Output must have shape {tuple(x.shape)}, dtype {dtype} and device {x.device}, not "
                          f"{tuple(out.shape)}, {out.dtype} and {out.device}")

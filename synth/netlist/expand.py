@@ -38,23 +38,21 @@ def expand(netlist: Netlist, family: Family | None = None) -> Network:
 
 
 def _models(netlist: Netlist, family: Family | None) -> Mapping[str, CellModel]:
-    """Return the library of ``family``, or of the first family that has every cell."""
-    if family is not None:
-        _check_known(netlist, family)
-        return library(family)
-    for candidate in Family:
-        models = library(candidate)
-        if all(cell.type in models and models[cell.type].accepts(cell) for cell in netlist.cells):
-            return models
-    known = {type_ for candidate in Family for type_ in library(candidate)}
-    for cell in netlist.cells:
-        if cell.type not in known:
-            raise NetlistError(f"Cell type must be one that the netlist engine models, not {cell.type!r} "
-                               f"(cell {cell.name!r})")
-    closest = max(Family, key=lambda candidate: sum(
-        cell.type in library(candidate) and library(candidate)[cell.type].accepts(cell) for cell in netlist.cells))
-    _check_known(netlist, closest)
-    raise AssertionError("a family that lacks no cell was not found before")
+    """Return the library of ``family``, or of the first family that has the most cells; it must have all."""
+    if family is None:
+        known = {type_ for candidate in Family for type_ in library(candidate)}
+        for cell in netlist.cells:
+            if cell.type not in known:
+                raise NetlistError(f"Cell type must be one that the netlist engine models, not {cell.type!r} "
+                                   f"(cell {cell.name!r})")
+        family = max(Family, key=lambda candidate: _accepted(netlist, candidate))
+    _check_known(netlist, family)
+    return library(family)
+
+
+def _accepted(netlist: Netlist, family: Family) -> int:
+    models = library(family)
+    return sum(cell.type in models and models[cell.type].accepts(cell) for cell in netlist.cells)
 
 
 def _check_known(netlist: Netlist, family: Family) -> None:

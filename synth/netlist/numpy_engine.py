@@ -28,7 +28,9 @@ class NumpyEngine:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._inputs = {port.name: port.width for port in program.data_inputs}
+        # What was made for a number of words, so that repeated runs of one size only run.
         self._kernels: dict[int, Kernel] = {}
+        self._simulations: dict[int, Simulation] = {}
 
     @property
     def program(self) -> Program:
@@ -161,7 +163,10 @@ class NumpyEngine:
         cycles = operator.index(latency)
         if cycles < 0:
             raise ValueError(f"Latency must be at least 0 cycles, not {latency!r}")
-        simulation = Simulation(self._program, 64 * words)
+        if words not in self._simulations:
+            self._simulations[words] = Simulation(self._program, 64 * words)
+        simulation = self._simulations[words]
+        simulation.reset()
         for port, array in planes.items():
             simulation.set_planes(port, array)
         if cycles:

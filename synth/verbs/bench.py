@@ -1,7 +1,6 @@
 """``bench``: our speed beside other libraries', measured side by side in one run."""
 
 import argparse
-from collections.abc import Callable
 from typing import Any
 
 from synth.console import Console
@@ -42,7 +41,22 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _report(rows: list[dict[str, Any]], console: Console) -> None:
-    raise NotImplementedError  # replaced once the rows' shape is settled
+    from synth.bench.quantize import COMPETITORS
 
-
-Measure = Callable[[], None]
+    table, reasons = [], {}
+    for row in rows:
+        competitors = row["competitors"]
+        table.append([row["format"], f"{row['ours_ms']:.1f}", f"{row['clone_ms']:.1f}", f"{row['ours_out_ms']:.1f}",
+                      f"{row['copy_ms']:.1f}",
+                      *(f"{competitors[name]['ratio']:.2f}" if competitors[name]["ratio"] else "–"
+                        for name in COMPETITORS),
+                      f"{row['ratio']:.2f}" if row["ratio"] else "–"])
+        for name in COMPETITORS:
+            if competitors[name]["reason"]:
+                reasons.setdefault(f"{name}: {competitors[name]['reason']}", []).append(row["format"])
+    threads, elements = rows[0]["threads"], rows[0]["elements"]
+    console.table(f"{elements:,} float32 elements, {threads} threads; medians in ms, and others' times as multiples of "
+                  "ours", ["format", "ours", "clone", "ours, out=", "copy", *(f"{name} ×" for name in COMPETITORS),
+                           "fastest ×"], table)
+    for reason, formats in reasons.items():
+        console.print(f"{reason} ({', '.join(formats)})")

@@ -113,3 +113,12 @@ GLOBAL_RESET_CELLS: Mapping[str, CellModel] = {
     "GSR": CellModel({"GSR": 1}, _expand_global_reset, ignored=("SYNCMODE",), first=True),
     "SGSR": CellModel({"GSR": 1, "CLK": 1}, _expand_synchronous_global_reset, first=True),
 }
+
+
+def _expand_clock_buffer(view: CellView) -> None:
+    if not view.constant("CE", default=TRUE):
+        raise view.error("Pin CE must be 1: a clock that always runs", 0)
+    view.output("CLKO", view.input("CLKI"))
+
+
+CLOCK_BUFFER_MODEL = CellModel(dict.fromkeys(("CLKI", "CLKO", "CE"), 1), _expand_clock_buffer, ignored=("DCCEN",))

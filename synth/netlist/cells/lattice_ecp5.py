@@ -19,6 +19,7 @@ from synth.netlist.cells.common import (
 )
 from synth.netlist.cells.lattice_common import (
     CCU2_PORTS,
+    CLOCK_BUFFER_MODEL,
     FLIP_FLOP_PARAMETERS,
     FLIP_FLOP_PORTS,
     GLOBAL_RESET_CELLS,
@@ -27,7 +28,7 @@ from synth.netlist.cells.lattice_common import (
     vendor_flip_flop_models,
 )
 from synth.netlist.cells.model import CellModel, CellView
-from synth.netlist.network import FALSE, TRUE
+from synth.netlist.network import FALSE
 
 
 def _expand_ccu2c(view: CellView) -> None:
@@ -97,11 +98,5 @@ ECP5_CELLS: Mapping[str, CellModel] = {
     "OB": buffer_model("I", "O", ignored=IGNORED_PAD_PARAMETERS),
     "OBZ": tristate_model("I", "T", "O", active_low=True),
     "BB": tristate_model("I", "T", "B", active_low=True, output="O"),
-    "DCCA": CellModel(dict.fromkeys(("CLKI", "CLKO", "CE"), 1), lambda view: _expand_clock_buffer(view)),
+    "DCCA": CLOCK_BUFFER_MODEL,
 }
-
-
-def _expand_clock_buffer(view: CellView) -> None:
-    if not view.constant("CE", default=TRUE):
-        raise view.error("Pin CE must be 1: a clock that always runs", 0)
-    view.output("CLKO", view.input("CLKI"))

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from synth.netlist.cells.common import IGNORED_PAD_PARAMETERS, buffer_model, constant_model, lut_model, tristate_model
 from synth.netlist.cells.lattice_common import (
     CCU2_PORTS,
+    CLOCK_BUFFER_MODEL,
     FLIP_FLOP_PARAMETERS,
     FLIP_FLOP_PORTS,
     GLOBAL_RESET_CELLS,
@@ -19,7 +20,7 @@ from synth.netlist.cells.lattice_common import (
 )
 from synth.netlist.cells.model import CellModel, CellView
 from synth.netlist.cells.nexus_dsp import NEXUS_DSP_CELLS
-from synth.netlist.network import TABLE_MUX, TRUE
+from synth.netlist.network import TABLE_MUX
 
 
 def _expand_ccu2(view: CellView) -> None:
@@ -31,12 +32,6 @@ def _expand_widefn9(view: CellView) -> None:
     halves = [view.lut(view.integer(f"INIT{half}", 0, 16), [view.input(f"{pin}{half}") for pin in "ABCD"])
               for half in range(2)]
     view.output("Z", view.lut(TABLE_MUX, [*halves, view.input("SEL")]))
-
-
-def _expand_clock_buffer(view: CellView) -> None:
-    if not view.constant("CE", default=TRUE):
-        raise view.error("Pin CE must be 1: a clock that always runs", 0)
-    view.output("CLKO", view.input("CLKI"))
 
 
 NEXUS_CELLS: Mapping[str, CellModel] = {
@@ -56,5 +51,5 @@ NEXUS_CELLS: Mapping[str, CellModel] = {
     "OB": buffer_model("I", "O", ignored=IGNORED_PAD_PARAMETERS),
     "OBZ": tristate_model("I", "T", "O", active_low=True),
     "BB": tristate_model("I", "T", "B", active_low=True, output="O"),
-    "DCC": CellModel(dict.fromkeys(("CLKI", "CLKO", "CE"), 1), _expand_clock_buffer, ignored=("DCCEN",)),
+    "DCC": CLOCK_BUFFER_MODEL,
 }

