@@ -94,7 +94,7 @@ def _assign_rows(program: Program, sources: Sequence[Register], wanted: Sequence
     last_use = {}
     for index, step in enumerate(program.instructions):
         last_use[step.a] = last_use[step.b] = index
-    for register in (ZERO, ONE, *sources, *wanted):
+    for register in (ZERO, ONE, *wanted):             # sources are written anew each time
         last_use[register] = len(program.instructions)
     rows = {register: row for row, register in enumerate((ZERO, ONE, *sources))}
     free: list[int] = []

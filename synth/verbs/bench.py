@@ -43,7 +43,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 def _report(rows: list[dict[str, Any]], console: Console) -> None:
     from synth.bench.quantize import COMPETITORS
 
-    table, reasons = [], {}
+    table: list[list[str]] = []
+    reasons: dict[str, list[str]] = {}
     for row in rows:
         competitors = row["competitors"]
         table.append([row["format"], f"{row['ours_ms']:.1f}", f"{row['clone_ms']:.1f}", f"{row['ours_out_ms']:.1f}",

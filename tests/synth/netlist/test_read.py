@@ -34,7 +34,7 @@ def test_parameter_is_bits_or_text(written, parameter):
 def test_net_names_prefer_the_designs_own():
     document = design({}, {})
     document["modules"]["top"]["netnames"] = {
-        "$auto$1": {"hide_name": 1, "bits": [2]}, "sum": {"hide_name": 0, "bits": [2, 3]},
+        "$1": {"hide_name": 1, "bits": [2]}, "sum": {"hide_name": 0, "bits": [2, 3]},
         "long_name": {"hide_name": 0, "bits": [4, 3]}}
     netlist = read_netlist(document)
     assert [netlist.net_name(bit) for bit in (2, 3, 4, 5, "x")] == [

@@ -129,6 +129,29 @@ def test_asynchronous_reset_made_by_the_design_outlasts_the_step():
     assert shown == [1, 1, 1]
 
 
+def test_asynchronous_reset_after_an_edge_sees_the_inputs_of_that_time():
+    """The reset that an edge starts acts at once, not after the inputs have changed."""
+    design_ = program({"clk": ("input", [2]), "i": ("input", [3]), "q": ("output", [4])}, {
+        "pulse": ("SB_DFF", {}, {"C": 2, "D": "1", "Q": 5}), "gate": lut4(0b1000, [3, 5], 6),
+        "held": ("SB_DFFES", {}, {"C": 2, "D": "0", "E": "0", "S": 6, "Q": 4})})
+    simulation = Simulation(design_)
+    simulation.set("i", 1)
+    simulation.step()
+    simulation.set("i", 0)
+    assert simulation.get("q").tolist() == [1]
+
+
+@pytest.mark.parametrize("lanes", BOTH_KERNELS)
+def test_shift_register_moves_one_place_a_cycle(lanes):
+    cells = {f"bit{index}": ("SB_DFF", {}, {"C": 2, "D": 10 + index, "Q": 11 + index}) for index in range(8)}
+    design_ = program({"clk": ("input", [2]), "d": ("input", [10]), "q": ("output", list(range(11, 19)))}, cells)
+    simulation = Simulation(design_, lanes)
+    for bit in (1, 0, 1, 1, 0):
+        simulation.set("d", bit)
+        simulation.step()
+    assert simulation.get("q").tolist() == [0b10110] * lanes
+
+
 def test_clocks_are_stepped_by_name():
     design_ = program({"clks": ("input", [2, 3]), "clk": ("input", [8]), "q": ("output", [4, 5, 6])}, {
         "a": ("SB_DFF", {}, {"C": 2, "D": "1", "Q": 4}), "b": ("SB_DFF", {}, {"C": 3, "D": "1", "Q": 5}),

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+from amaranth.hdl import Module, Shape, unsigned
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
+
+from hw.arith.integer_product import multiply_booth, multiply_columns, multiply_integers
+from tests.support import gates
+
+
+class Product(wiring.Component):
+    """A product function between ports."""
+
+    def __init__(self, a, b, function):
+        self._shapes, self._function = (a, b), function
+        super().__init__({"a": In(a.width), "b": In(b.width), "o": Out(a.width + b.width)})
+
+    def elaborate(self, platform):
+        m = Module()
+        a, b = (code.as_signed() if shape.signed else code.as_value()
+                for code, shape in zip((self.a, self.b), self._shapes, strict=True))
+        m.d.comb += self.o.eq(self._function(m, a, b))
+        return m
+
+
+def integers(codes, shape):
+    return codes - ((codes >> (shape.width - 1)) << shape.width) if shape.signed else codes
+
+
+def assert_multiplies(shapes, function, folder):
+    circuits = gates.build([Product(a, b, function) for a, b in shapes], folder)
+    for (a_shape, b_shape), circuit in zip(shapes, circuits, strict=True):
+        index = np.arange(1 << (a_shape.width + b_shape.width))
+        a, b = index & ((1 << a_shape.width) - 1), index >> a_shape.width
+        want = integers(a, a_shape) * integers(b, b_shape) & ((1 << (a_shape.width + b_shape.width)) - 1)
+        wrong = np.flatnonzero(circuit.run(a=a, b=b) != want.astype(np.uint64))
+        assert not len(wrong), (a_shape, b_shape, a[wrong[0]], b[wrong[0]])
+
+
+SHAPES = [(Shape(a, a_signed), Shape(b, b_signed)) for a in (1, 2, 3, 5) for b in (1, 2, 3, 4, 6)
+          for a_signed in (False, True) for b_signed in (False, True)]
+
+
+@pytest.mark.parametrize("function", [
+    multiply_booth, multiply_integers, lambda m, a, b: multiply_integers(m, a, b, hard_multiplier=True)])
+def test_every_pair_of_integers(function, tmp_path):
+    assert_multiplies(SHAPES, function, tmp_path)
+    assert_multiplies([(Shape(8, True), Shape(8, True)), (Shape(8, True), Shape(7, False))], function, tmp_path)
+
+
+def test_columns_of_unsigned_integers(tmp_path):
+    shapes = [(unsigned(a), unsigned(b)) for a in (1, 2, 5, 6) for b in (1, 3, 4, 7)]
+    assert_multiplies(shapes, lambda m, a, b: multiply_columns(m, a, b, len(a) + len(b)), tmp_path)
