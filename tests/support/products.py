@@ -34,7 +34,8 @@ def expected(model):
     ``encode`` of the exact product, as ``sw.reference.Multiplication`` has it, without that class's own caches.
     """
     values, places = _all_products(model.a, model.b)
-    draws = [RandomBits(value=value, count=model.random_bits) for value in range(1 << model.random_bits)]
+    count = model.random_bits
+    draws = [RandomBits(value=value, count=count) for value in range(1 << count)] if count else [None]
     return np.array([[model.result.encode(value, rounding=model.rounding, overflow=model.overflow, random=bits)
-                      for value in values] for bits in (draws if model.random_bits else [None])],
+                      for value in values] for bits in draws],
                     dtype=np.uint64)[:, places]

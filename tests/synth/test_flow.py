@@ -93,8 +93,9 @@ def test_a_damaged_netlist_is_made_again(store, work):
 
 
 def test_hard_multipliers_are_another_measurement(store, work):
-    design = flow.elaborate(Multiplier(parse("int8"), result=parse("int16")))
-    without, allowed = (flow.synthesize(design, TARGETS["ecp5"], store=store, folder=work, dsp=dsp, timeout=120)
+    design = [flow.elaborate(Multiplier(parse("int8"), result=parse("int16"), hard_multiplier=dsp))
+              for dsp in (False, True)]
+    without, allowed = (flow.synthesize(design[dsp], TARGETS["ecp5"], store=store, folder=work, dsp=dsp, timeout=120)
                         for dsp in (False, True))
     assert flow.count_cells(TARGETS["ecp5"], without.cells)["dsp"] == 0
     assert flow.count_cells(TARGETS["ecp5"], allowed.cells)["dsp"] == 1

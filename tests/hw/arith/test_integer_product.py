@@ -17,7 +17,7 @@ class Product(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        a, b = (code.as_signed() if shape.signed else code.as_value()
+        a, b = (code.as_signed() if shape.signed else code
                 for code, shape in zip((self.a, self.b), self._shapes, strict=True))
         m.d.comb += self.o.eq(self._function(m, a, b))
         return m

@@ -1,5 +1,6 @@
 # amaranth: UnusedElaboratable=no
 import random
+import re
 
 import numpy as np
 import pytest
@@ -31,8 +32,8 @@ def test_all_rounding_modes_and_overflow_policies(name, tmp_path):
 
 @pytest.mark.parametrize("structure", Structure)
 def test_every_structure_in_all_modes(structure, tmp_path):
-    names = ("float4_e2m1fn", "p3109_k4p2se", "int4", "fixed<5,2>", "float5_e3m1fn", "float5_e2m2fn:subnormals=flushed")
-    multipliers = [multiplier for name in names for multiplier in all_modes(parse(name), structure=structure)]
+    names = ("float4_e2m1fn", "p3109_k4p2se", "fixed<4,2>", "float4_e1m2fn:subnormals=flushed")
+    multipliers = [multiplier for name in names for multiplier in all_modes(parse(name), structure=structure, random_bits=1)]
     assert_exhaustively_right(multipliers, tmp_path)
 
 
@@ -76,15 +77,16 @@ def test_integers_in_every_ap_fixed_mode(result, tmp_path):
 def test_wide_formats_on_corners_and_random_pairs(tmp_path):
     names = ("float16", "bfloat16", "tf32", "int16", "uint16", "dlfloat16", "float16_e6m9", "fixed<16,8>")
     multipliers = [Multiplier(parse(name)) for name in names]
-    multipliers += [Multiplier(parse(a), parse(b), parse(result), rounding=mode, random_bits=bits)
-                    for a, b, result, mode, bits in (
+    assert_right_on(multipliers, tmp_path, vectors=20_000, seed=1)
+    multipliers = [Multiplier(parse(a), parse(b), parse(result), rounding=mode, random_bits=bits)
+                   for a, b, result, mode, bits in (
                         ("float16", "bfloat16", "tf32", RoundingMode.UP, 0),
                         ("int16", "int16", "float16", RoundingMode.NEAREST_AWAY, 0),
                         ("float16", "float16", "int16", RoundingMode.STOCHASTIC, 10),
                         ("bfloat16", "bfloat16", "bfloat16", RoundingMode.STOCHASTIC, 12),
                         ("float8_e4m3fn", "float8_e4m3fn", "float8_e4m3fn", RoundingMode.STOCHASTIC, 12),
                         ("fixed<16,8>", "fixed<16,8>", "fixed<16,8>", RoundingMode.STOCHASTIC, 4))]
-    assert_right_on(multipliers, tmp_path, vectors=20_000, seed=2)
+    assert_right_on(multipliers, tmp_path, vectors=4_000, seed=2)
 
 
 def test_widest_formats_on_corners_and_random_pairs(tmp_path):
@@ -93,7 +95,7 @@ def test_widest_formats_on_corners_and_random_pairs(tmp_path):
     rng = np.random.default_rng(3)
     for multiplier, circuit in zip(multipliers, gates.build(multipliers, tmp_path), strict=True):
         points = corners(63).astype(np.uint64) << np.uint64(1)
-        a, b = (np.concatenate([rng.permutation(points), rng.integers(0, 1 << 64, 500, np.uint64)]) for _ in "ab")
+        a, b = (np.concatenate([rng.permutation(points)[:200], rng.integers(0, 1 << 64, 200, np.uint64)]) for _ in "ab")
         want = [multiplier.model(int(x), int(y)) for x, y in zip(a, b, strict=True)]
         assert circuit.run(a=a, b=b).tolist() == want
 
@@ -172,8 +174,9 @@ def test_elaborating_twice_gives_the_same(pipeline):
 
 def test_registers_have_no_reset():
     text = rtlil.convert(Multiplier(E4M3, pipeline=5), emit_src=False)
-    assert "$dff" in text
-    assert "rst" not in text.replace("wire width 1 input 1 \\rst", "")
+    assert "cell $dff " in text
+    assert "connect \\CLK \\clk" in text
+    assert not re.search(r"(connect|switch|assign).*\\rst", text)  # the domain's reset is a port that nothing reads
 
 
 def test_combinational_has_no_clock():

@@ -123,6 +123,27 @@ def test_a_pipeline_that_mixes_pairs_is_found(tmp_path):
                  latency=1)["mismatches"] > 0
 
 
+@needs_yosys
+@pytest.mark.parametrize("name", ["uint8", "int8", "int16"])
+@pytest.mark.parametrize("pipeline", [1, 2, 3])
+def test_registers_around_a_hard_multiplier_stay_right(tmp_path, name, pipeline):
+    # Two registers in a row behind SB_MAC16 became a constant before the recipe mended it.
+    fmt = parse(name)
+    result = FixedPointFormat(width=2 * fmt.width, signed=fmt.signed)
+    operator = Multiplier(fmt, result=result, pipeline=pipeline, hard_multiplier=True)
+    netlist = mapped(operator, "ice40", tmp_path, dsp=True)
+    kinds = [cell["type"] for cell in netlist["modules"]["top"]["cells"].values()]
+    assert kinds.count("SB_MAC16") == 1
+    assert check(netlist, expectation(operator.model, samples=5000), latency=pipeline)["mismatches"] == 0
+
+
+@needs_yosys
+def test_a_netlist_that_lost_its_registers_is_found(tmp_path):
+    operator = Multiplier(parse("e2m1"))
+    wanted = expectation(operator.model)
+    assert check(mapped(operator, "ice40", tmp_path), wanted, latency=1)["mismatches"] > 0
+
+
 @pytest.mark.parametrize(("name", "code", "text"), [
     ("e4m3", 0x7E, "0x7e (448)"), ("e4m3", 0x7F, "0x7f (NaN)"), ("e4m3", 0x80, "0x80 (-0)"), ("e4m3", 0, "0x00 (0)"),
     ("int4", 15, "0xf (-1)"), ("e5m2", 0xFC, "0xfc (-Inf)"),
