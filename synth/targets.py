@@ -161,13 +161,13 @@ def _gowin(device: str, family: str, clock: str, data: str) -> Device:
 _XILINX_LUTS = {**{f"LUT{inputs}": 1 for inputs in range(1, 7)}, "LUT6_2": 1, "SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1}
 
 
-def _xilinx(name: str, title: str, family: str, carry: str, dsp: str) -> Target:
+def _xilinx(name: str, title: str, family: str, dsp: str) -> Target:
     return Target(
         name=name, title=title, synth=f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf",
         no_dsp="-nodsp", use_dsp="",
         reason="no I/O or clock buffers, since the operator is a part of a design; flattened: ABC sees it whole",
         # An inverter is absorbed by its neighbours' LUTs, MUXF7 and MUXF8 are wired beside theirs.
-        luts=_XILINX_LUTS, carries=(carry,), dsps=(dsp,), brams=("RAMB18E1", "RAMB36E1", "RAMB18E2", "RAMB36E2"),
+        luts=_XILINX_LUTS, carries=("CARRY4", "CARRY8"), dsps=(dsp,), brams=("RAMB18E1", "RAMB36E1", "RAMB18E2", "RAMB36E2"),
         flip_flops=("FDRE", "FDSE", "FDCE", "FDPE"), place_and_route=None)
 
 
@@ -241,8 +241,8 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
             luts_per_input=1,  # a flip-flop is reached through a LUT, and the pin has none of its own
             fmax_unknown="nextpnr's Gowin delays have gaps: paths through the operator are left out (its pull "
                          "request 1345)")),
-    _xilinx("xc7", "Xilinx 7", "xc7", "CARRY4", "DSP48E1"),
-    _xilinx("xcup", "Xilinx UltraScale+", "xcup", "CARRY8", "DSP48E2"),
+    _xilinx("xc7", "Xilinx 7", "xc7", "DSP48E1"),
+    _xilinx("xcup", "Xilinx UltraScale+", "xcup", "DSP48E2"),
 )}
 
 

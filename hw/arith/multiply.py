@@ -94,7 +94,8 @@ class Multiplier(wiring.Component):
             raise ValueError(f"Result format must be given for operands of two formats, {a.name} and {b.name}, "
                              f"not {result!r}")
         result = a if result is None else require_format("Result format", result)
-        for noun, kind, value in (("Rounding mode", RoundingMode, rounding), ("Overflow policy", OverflowPolicy, overflow)):
+        for noun, kind, value in (("Rounding mode", RoundingMode, rounding),
+                                  ("Overflow policy", OverflowPolicy, overflow)):
             if not isinstance(value, kind):
                 raise TypeError(f"{noun} must be a {kind.__name__}, not {value!r}")
         random_bits = _integer("Random bit count", random_bits)
@@ -261,7 +262,8 @@ def add_constant(m, value, constant, name):
     if not constant:
         return value
     if isinstance(value, Const):
-        return C(value.value + constant, Shape.cast(range(min(0, value.value + constant), max(0, value.value + constant) + 1)))
+        total = value.value + constant
+        return C(total, Shape.cast(range(min(0, total), max(0, total) + 1)))
     low, high = (-(1 << len(value) - 1), 1 << len(value) - 1) if value.shape().signed else (0, 1 << len(value))
     shape = Shape.cast(range(min(0, low + constant), high + constant))
     sign = value[-1] if value.shape().signed else C(0, 1)

@@ -92,8 +92,9 @@ def _align_fixed(m, number, fmt, bits):
     shifted, lost = shift_right(m, Cat(C(0, padding), magnitude), places, largest=highest - lowest, name="grid")
     below, rest = shifted[:point], Cat(shifted[point:], C(0, bits + 1))
     return Aligned(
-        number=number, addend=C(0, 0), zero_is_zero=True, fraction=rest[:bits], sticky=named(m, lost | below.any(), "sticky"),
-        lower=rest[bits:bits + fmt.width], beyond=named(m, rest[bits + fmt.width:].any(), "beyond"))
+        number=number, addend=C(0, 0), zero_is_zero=True, fraction=rest[:bits],
+        sticky=named(m, lost | below.any(), "sticky"), lower=rest[bits:bits + fmt.width],
+        beyond=named(m, rest[bits + fmt.width:].any(), "beyond"))
 
 
 def _leading_zeros(m, number):
@@ -200,19 +201,19 @@ def _align_unnormalised(m, number, fmt, bits):
 
 def _align_radix_4(m, number, fmt, bits):
     """Only powers of four have a code: a magnitude x times the lower one lies (x - 1)/3 of the way to the upper one."""
-    places, width = number.leading_zeros, number.magnitude_bits
-    zeros = _leading_zeros(m, number)
+    width, zeros = number.magnitude_bits, _leading_zeros(m, number)
     twice = named(m, number.exponent + (number.scale + width - 1 + int(2 * fmt.bias)) - zeros, "twice_field")
     normal = named(m, (number.magnitude << zeros)[:width], "significand")
     ratio = named(m, Mux(twice[0], normal << 1, normal), "ratio")  # 1 <= ratio / 2**(width - 1) < 4
     one = 1 << (width - 1)
-    if bits > 1:  # stochastic
+    if bits > 1:
         fraction = named(m, (((ratio - one).as_unsigned()[:width + 1] << bits) // (3 * one))[:bits], "fraction")
-        sticky = ratio != one  # read only where the fraction is cut, which no mode does that reads both
+        sticky = C(0, 1)  # stochastic rounding of a magnitude cuts the fraction
     else:
         half = named(m, ratio * 2 >= 5 * one, "half")
         fraction = half if bits else C(0, 0)
         sticky = (ratio != one) & (ratio * 2 != 5 * one) if bits else ratio != one
     field = twice[1:]
-    return Aligned(number=number, beyond=C(0, 1), addend=C(0, 0), zero_is_zero=False, lower=field.as_signed() if twice.shape().signed else field,
-                   fraction=Value.cast(fraction), sticky=named(m, sticky, "sticky"))
+    return Aligned(
+        number=number, beyond=C(0, 1), addend=C(0, 0), zero_is_zero=False, fraction=fraction,
+        lower=field.as_signed() if twice.shape().signed else field, sticky=named(m, sticky, "sticky"))

@@ -77,7 +77,8 @@ def _decode_float(m, fmt, code, name):
         scale=-int(fmt.bias * step) - fmt.fraction_bits,
         min_magnitude=lowest, max_magnitude=(2 << fmt.fraction_bits) - 1,
         min_exponent=0 if fmt.subnormals is Subnormals.ABSENT else 1,
-        max_exponent=(fmt.max_code >> fmt.fraction_bits) * step, zero_has_zero_magnitude=lowest < 1 << fmt.fraction_bits)
+        max_exponent=(fmt.max_code >> fmt.fraction_bits) * step,
+        zero_has_zero_magnitude=lowest < 1 << fmt.fraction_bits)
 
 
 def _specials(fmt, code, magnitude):
@@ -111,6 +112,7 @@ def _normalise(m, number, name):
     shape = Shape.cast(range(lowest, number.max_exponent + 1))
     exponent = (number.exponent | Mux(top, C(0, 1), exponent))[:shape.width]
     return replace(
-        number, min_magnitude=1 << (bits - 1), max_magnitude=(1 << bits) - 1, min_exponent=lowest, zero_has_zero_magnitude=False,
+        number, min_magnitude=1 << (bits - 1), max_magnitude=(1 << bits) - 1, min_exponent=lowest,
+        zero_has_zero_magnitude=False,
         magnitude=named(m, Cat(Mux(top, number.magnitude, shifted)[:bits - 1], C(1, 1)), f"{name}_normalised"),
         exponent=named(m, exponent.as_signed() if shape.signed else exponent, f"{name}_exponent"))

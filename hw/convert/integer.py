@@ -79,7 +79,6 @@ def encode_integer(m, integer, fmt, overflow):
     over = named(m, above_sign.any() & ~above_sign.all(), "over")
     if lowest == fmt.min_integer and not fmt.narrow_range:
         return Mux(over, Cat((~negative).replicate(width - 1), negative), code)[:width]
-    if width > 1:
-        over = named(m, over | (negative & ~code[:-1].any()), "over_or_lowest")
+    over = named(m, over | (negative & ~code[:-1].any()), "over_or_lowest")
     lowest_code = C(lowest & ((1 << width) - 1), width)
     return Mux(over, Mux(negative, lowest_code, fmt.max_integer), code)[:width]

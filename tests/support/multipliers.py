@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Multipliers against the definition of their formats, many through one Yosys process."""
 
 import numpy as np

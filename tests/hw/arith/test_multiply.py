@@ -33,7 +33,8 @@ def test_all_rounding_modes_and_overflow_policies(name, tmp_path):
 @pytest.mark.parametrize("structure", Structure)
 def test_every_structure_in_all_modes(structure, tmp_path):
     names = ("float4_e2m1fn", "p3109_k4p2se", "fixed<4,2>", "float4_e1m2fn:subnormals=flushed")
-    multipliers = [multiplier for name in names for multiplier in all_modes(parse(name), structure=structure, random_bits=1)]
+    multipliers = [multiplier for name in names
+                   for multiplier in all_modes(parse(name), structure=structure, random_bits=1)]
     assert_exhaustively_right(multipliers, tmp_path)
 
 
