@@ -222,7 +222,8 @@ def place(mapped: Mapped, target: Target, device: tuple[str, Device], *, seed: i
     harness = wrap(mapped.document(), rules, top=TOP)
     netlist = json.dumps(harness.design, sort_keys=True)
     arguments = [*device[1].arguments, *rules.arguments, "--freq", str(_TARGET_MHZ), "--timing-allow-fail",
-                 "--seed", str(seed), "--write", f"placed-{seed}.json", "--json", "harness.json", "--report", f"report-{seed}.json"]
+                 "--seed", str(seed), "--write", f"placed-{seed}.json", "--json", "harness.json",
+                 "--report", f"report-{seed}.json"]
     constraints = device[1].constraints
     if constraints and constraints[0]:
         arguments += constraints[:2]

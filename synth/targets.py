@@ -167,7 +167,8 @@ def _xilinx(name: str, title: str, family: str, dsp: str) -> Target:
         no_dsp="-nodsp", use_dsp="",
         reason="no I/O or clock buffers, since the operator is a part of a design; flattened: ABC sees it whole",
         # An inverter is absorbed by its neighbours' LUTs, MUXF7 and MUXF8 are wired beside theirs.
-        luts=_XILINX_LUTS, carries=("CARRY4", "CARRY8"), dsps=(dsp,), brams=("RAMB18E1", "RAMB36E1", "RAMB18E2", "RAMB36E2"),
+        luts=_XILINX_LUTS, carries=("CARRY4", "CARRY8"), dsps=(dsp,),
+        brams=("RAMB18E1", "RAMB36E1", "RAMB18E2", "RAMB36E2"),
         flip_flops=("FDRE", "FDSE", "FDCE", "FDPE"), place_and_route=None)
 
 

@@ -4,17 +4,25 @@ from amaranth.hdl import *
 
 from hw.convert.number import named
 
-__all__ = ["multiply_booth", "multiply_columns", "multiply_integers"]
+__all__ = ["multiply_booth", "multiply_columns", "multiply_integers", "multiply_rows"]
 
 
 def multiply_integers(m, a, b, *, hard_multiplier=False, name="product"):
     """Return ``a * b`` in the smallest form measured for their widths.
 
-    Unsigned, the narrower of at most 4 bits: :func:`multiply_columns`; any others: :func:`multiply_booth`. LUTs with
-    yosys 0.70, no hard multipliers, on iCE40 / ECP5 without wide LUTs / Xilinx 7: a product alone, int8 by int8, takes
-    177 / 184 / 134 from ``*``, 153 / 153 / 98 from columns and 100 / 107 / 39 by Booth; a whole multiplier of
-    float16, 572 / 603 / 444, 564 / 585 / 416 and 466 / 496 / 296; of float8_e3m4 (5-bit significands), 148 / 160 / 111,
-    142 / 153 / 108 and 140 / 153 / 96; of float8_e4m3fn (4 bits), 107 / 118 / 84, 107 / 112 / 77 and 109 / 119 / 84.
+    Unsigned, the narrower of at most 3 bits: :func:`multiply_rows`; of 4: :func:`multiply_columns`; all others:
+    :func:`multiply_booth`. LUTs with yosys 0.70, no hard multipliers, on iCE40 / ECP5 without wide LUTs / Xilinx 7,
+    of a product alone (int8) and of whole multipliers:
+
+    =============  =======================  ===============  ===============  ===============  ===============
+    circuit        width of the magnitudes  ``*``            rows             columns          Booth
+    =============  =======================  ===============  ===============  ===============  ===============
+    int8           signed                   177 / 184 / 134                                    100 / 107 / 39
+    float16        11                       572 / 603 / 444                   564 / 585 / 416  466 / 496 / 296
+    float8_e3m4    5                        148 / 160 / 111                   142 / 153 / 108  140 / 153 / 96
+    float8_e4m3fn  4                        107 / 118 / 84   109 / 118 / 76   107 / 112 / 77   109 / 119 / 84
+    float6_e3m2fn  3                        59 / 71 / 45     60 / 64 / 44     60 / 69 / 48     65 / 74 / 48
+    =============  =======================  ===============  ===============  ===============  ===============
 
     Parameters
     ----------
@@ -36,13 +44,17 @@ def multiply_integers(m, a, b, *, hard_multiplier=False, name="product"):
         return named(m, a * b, name)
     if len(a) < len(b):
         a, b = b, a
+    if not is_signed and len(b) <= ROW_LIMIT:
+        return multiply_rows(m, a, b, name)
     if not is_signed and len(b) <= COLUMN_LIMIT:
         return multiply_columns(m, a, b, len(a) + len(b), name)
     return multiply_booth(m, a, b, name)
 
 
+# Widest narrower operand, in bits, for which one adder a bit beats compressed columns, and these Booth recoding: the
+# measurements are in the docstring above.
+ROW_LIMIT = 3
 COLUMN_LIMIT = 4
-"""Widest narrower operand, in bits, for which compressed columns beat Booth recoding: see above."""
 
 
 def multiply_booth(m, a, b, name="product"):
@@ -89,6 +101,17 @@ def multiply_booth(m, a, b, name="product"):
         total = sum_
     product = named(m, Cat(*low, total)[:width], name)
     return product.as_signed() if is_signed else product
+
+
+def multiply_rows(m, a, b, name="product"):
+    """Return all bits of the product of two unsigned values, one adder as wide as ``a`` for every bit of ``b``."""
+    total, low = Cat(a & b[0].replicate(len(a)), C(0, 1)), []
+    for row in range(1, len(b)):
+        low.append(total[0])
+        sum_ = Signal(len(a) + 1, name=f"{name}_row_{row}")
+        m.d.comb += sum_.eq((a & b[row].replicate(len(a))) + total[1:])
+        total = sum_
+    return named(m, Cat(*low, total), name)
 
 
 def multiply_columns(m, a, b, width, name="product"):

@@ -293,9 +293,9 @@ def default_structure(a, b, result, random_bits=0):
     int3                                22 / 25 / 10                           16 / 17 / 3 *
     int4                                40 / 46 / 30 *                         54 / 54 / 25
     float6_e2m3fn                       78 / 88 / 57        68 / 76 / 47 *
-    float6_e3m2fn                       60 / 69 / 48 *      59 / 74 / 50
+    float6_e3m2fn                       60 / 64 / 44 *      59 / 74 / 50
     float8_e4m3fn                       107 / 112 / 77 *    109 / 119 / 85
-    float8_e5m2                         98 / 100 / 71 *     110 / 126 / 77
+    float8_e5m2                         98 / 100 / 69 *     110 / 126 / 77
     minifloat_e2m5                      150 / 165 / 94      119 / 136 / 79 *
     float16                             466 / 496 / 296     425 / 473 / 282 *
     float8_e4m3fn by int4               82 / 82 / 58 *      92 / 100 / 70

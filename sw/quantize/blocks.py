@@ -51,6 +51,28 @@ class _Pace:
 _pace = _Pace()
 
 
+class Workspace:
+    """Memory for the intermediate results of a step, the same for each block: it stays in the cache."""
+
+    def __init__(self) -> None:
+        self._tensors: dict[tuple[int, torch.Size, torch.dtype], Tensor] = {}
+
+    def __call__(self, index: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        """Return memory number ``index`` as a tensor of whatever was left there.
+
+        ``dtype`` is of one size in all calls. Nothing is kept for shapes that do not come again: those of one call
+        are few.
+        """
+        key = index, shape, dtype
+        if key not in self._tensors:
+            held = next((tensor for (number, *_), tensor in self._tensors.items()
+                         if number == index and tensor.numel() >= shape.numel()), None)
+            if held is None:
+                held = torch.empty(shape, dtype=dtype, device="cpu")
+            self._tensors[key] = held.view(-1)[:shape.numel()].view(shape).view(dtype)
+        return self._tensors[key]
+
+
 def each_block(step: Callable[..., object], tensors: list[Tensor | None], *, pace: _Pace = _pace) -> None:
     """Call ``step`` on matching pieces of ``tensors``, which have one shape; None stays None.
 

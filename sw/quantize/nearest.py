@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from sw.formats import OverflowPolicy, RoundingMode
+from sw.quantize.blocks import Workspace
 from sw.quantize.plan import FLOAT_DTYPES, FixedPlan, FloatPlan, Settings, fits
 
 
@@ -71,15 +72,20 @@ def _cast_dtype(plan: FloatPlan) -> torch.dtype | None:
     return dtype if plan.maximum == torch.finfo(dtype).max else None
 
 
-def quantize(x: Tensor, settings: Settings, way: Road, out: Tensor | None = None) -> Tensor:
-    """Return the values of a float32 or float64 tensor, of its type, or write them to ``out``."""
+def quantize(x: Tensor, settings: Settings, way: Road, out: Tensor | None = None,
+             space: Workspace | None = None) -> Tensor:
+    """Return the values of a float32 or float64 tensor, of its type, or write them to ``out``.
+
+    With a workspace, nothing is allocated; without one, nothing is done in place, as compilers like it.
+    """
     plan = settings.plan
+    first = _memory(space, 0, x)
     if not plan.has_nan and not settings.propagate_nan:
-        x = torch.nan_to_num(x, nan=0.0, posinf=torch.inf, neginf=-torch.inf)
+        x = torch.nan_to_num(x, nan=0.0, posinf=torch.inf, neginf=-torch.inf, out=first)
     if isinstance(plan, FixedPlan):
-        return _fixed_shifter(x, plan, settings, out)
+        return _fixed_shifter(x, plan, settings, out, space)
     if settings.overflow is not OverflowPolicy.INFINITY:
-        x = x.clamp(plan.minimum, plan.maximum)
+        x = torch.clamp(x, plan.minimum, plan.maximum, out=first)
     match way:
         case Road.CAST:
             y = x.to(_cast_dtype(plan))
@@ -88,18 +94,24 @@ def quantize(x: Tensor, settings: Settings, way: Road, out: Tensor | None = None
             y = _bits(x, plan)
             return y if out is None else out.copy_(y)
         case _:
-            return _shifter(x, plan, settings, out)
+            return _shifter(x, plan, settings, out, space)
 
 
-def _fixed_shifter(x: Tensor, plan: FixedPlan, settings: Settings, out: Tensor | None) -> Tensor:
+def _memory(space: Workspace | None, index: int, x: Tensor, dtype: torch.dtype | None = None) -> Tensor | None:
+    return None if space is None else space(index, x.shape, x.dtype if dtype is None else dtype)
+
+
+def _fixed_shifter(x: Tensor, plan: FixedPlan, settings: Settings, out: Tensor | None,
+                   space: Workspace | None) -> Tensor:
     """Add a constant so large that the sum has no places below the format's; the difference is the result, with +0."""
     symmetric = settings.overflow is OverflowPolicy.SATURATE_SYMMETRIC and plan.signed
-    x = x.clamp(-plan.maximum if symmetric else plan.minimum, plan.maximum)
+    minimum = -plan.maximum if symmetric else plan.minimum
+    memory = _memory(space, 0, x)
     shifter = 1.5 * 2.0 ** (FLOAT_DTYPES[x.dtype].fraction_bits - plan.fraction_bits)
-    return torch.sub(x + shifter, shifter, out=out)
+    return torch.sub(torch.add(torch.clamp(x, minimum, plan.maximum, out=memory), shifter, out=memory), shifter, out=out)
 
 
-def _shifter(x: Tensor, plan: FloatPlan, settings: Settings, out: Tensor | None) -> Tensor:
+def _shifter(x: Tensor, plan: FloatPlan, settings: Settings, out: Tensor | None, space: Workspace | None) -> Tensor:
     """Do the same with a constant for each binade, made of the element's own exponent bits.
 
     The power of two, ``power``, is at least that of the lowest binade, where the spacing stays. Its multiple by
@@ -108,14 +120,18 @@ def _shifter(x: Tensor, plan: FloatPlan, settings: Settings, out: Tensor | None)
     work = FLOAT_DTYPES[x.dtype]
     infinite = settings.overflow is OverflowPolicy.INFINITY
     if infinite:
-        x = x.clamp(-(2.0 ** (plan.max_exponent + 1)), 2.0 ** (plan.max_exponent + 1))
-    fields = x.view(work.integer) & (work.max_exponent + work.max_exponent + 1 << work.fraction_bits)
+        limit = 2.0 ** (plan.max_exponent + 1)
+        x = torch.clamp(x, -limit, limit, out=_memory(space, 0, x))
+    memory = _memory(space, 1, x, work.integer)
+    exponents = work.max_exponent + work.max_exponent + 1 << work.fraction_bits
     lowest = plan.min_exponent - work.min_exponent + 1 << work.fraction_bits
-    power = fields.clamp(min=lowest).view(x.dtype)
+    fields = torch.clamp(torch.bitwise_and(x.view(work.integer), exponents, out=memory), min=lowest, out=memory)
+    power = fields.view(x.dtype)
     scale = 1.5 * 2.0 ** (work.fraction_bits - plan.fraction_bits)
-    shifted = torch.add(x, power, alpha=scale)
+    memory = _memory(space, 2, x)
+    shifted = torch.add(x, power, alpha=scale, out=memory)
     last = not infinite and not plan.has_negative_zero
-    y = torch.sub(shifted, power, alpha=scale, out=out if last else None)
+    y = torch.sub(shifted, power, alpha=scale, out=out if last else memory)
     if infinite:
         y = torch.where(y.abs() > plan.maximum, torch.nan if plan.infinity_code is None else y * torch.inf, y)
     if plan.has_negative_zero:

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from sw.formats import OverflowPolicy, RoundingMode, ScalarFormat
 from sw.quantize import exact, nearest
-from sw.quantize.blocks import each_block
+from sw.quantize.blocks import Workspace, each_block
 from sw.quantize.checks import (
     check_input,
     check_random,
@@ -87,13 +87,15 @@ def fake_quantize(x: Tensor, fmt: ScalarFormat, *, scale: Tensor | float | None 
     if out is None:
         out = torch.empty_like(x, dtype=dtype)
     if scale is None:
-        each_block(lambda x, out, random: _values(x, random, settings, dtype, out), [x, out, random])
+        _quantize_blocks(x, random, settings, dtype, out)
         return out
     shape, _ = apply_shape(x, axis=axis, group_size=group_size)
     inner = _inner_dtype(x, dtype)
 
+    way = road(settings, scale.dtype, casts=True)
+
     def step(x: Tensor, out: Tensor, random: Tensor | None, scale: Tensor) -> None:
-        y = _values(x.to(scale.dtype) / scale, random, settings, inner, None)
+        y = _values(x.to(scale.dtype) / scale, random, settings, way, inner, None, None)
         torch.mul(y, scale.to(inner), out=out)
 
     # Splitting an axis never copies, so that writing to the reshaped result writes to the result.
@@ -237,9 +239,10 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(x: Tensor, random: Tensor | None, settings: Settings, dtype: torch.dtype) -> Tensor:
         if torch.compiler.is_compiling():
-            return _values(x, random, settings, dtype, None)
+            # A compiler may drop a cast to a smaller type and back.
+            return _values(x, random, settings, road(settings, work_dtype(x), casts=False), dtype, None, None)
         out = torch.empty_like(x, dtype=dtype)
-        each_block(lambda x, out, random: _values(x, random, settings, dtype, out), [x, out, random])
+        _quantize_blocks(x, random, settings, dtype, out)
         return out
 
     @staticmethod
@@ -267,12 +270,18 @@ class _StraightThrough(torch.autograd.Function):
         return _StraightThrough.apply(*tensors, settings, dtype), 0
 
 
-def _values(x: Tensor, random: Tensor | None, settings: Settings, dtype: torch.dtype, out: Tensor | None) -> Tensor:
+def _quantize_blocks(x: Tensor, random: Tensor | None, settings: Settings, dtype: torch.dtype, out: Tensor) -> None:
+    """Quantize a tensor without scale into ``out``."""
+    way = road(settings, work_dtype(x), casts=True)
+    space = Workspace() if x.device.type == "cpu" else None
+    each_block(lambda x, out, random: _values(x, random, settings, way, dtype, out, space), [x, out, random])
+
+
+def _values(x: Tensor, random: Tensor | None, settings: Settings, way: Road, dtype: torch.dtype, out: Tensor | None,
+            space: Workspace | None) -> Tensor:
     """Quantize a tensor, all at once, to one of ``dtype``, or into ``out`` of that type."""
-    work = work_dtype(x)
-    way = road(settings, work, casts=not torch.compiler.is_compiling())
     if way is not Road.EXACT:
-        y = nearest.quantize(x.to(work), settings, way, out)
+        y = nearest.quantize(x.to(work_dtype(x)), settings, way, out, space)
         return y if out is not None else y.to(dtype)
     y = exact.decode(exact.encode(x.to(torch.float64), settings, random), settings.plan)
     if settings.propagate_nan:

@@ -5,7 +5,7 @@ from amaranth.hdl import Module, Shape, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.arith.integer_product import multiply_booth, multiply_columns, multiply_integers
+from hw.arith.integer_product import multiply_booth, multiply_columns, multiply_integers, multiply_rows
 from tests.support import gates
 
 
@@ -52,3 +52,7 @@ def test_every_pair_of_integers(function, tmp_path):
 def test_columns_of_unsigned_integers(tmp_path):
     shapes = [(unsigned(a), unsigned(b)) for a in (1, 2, 5, 6) for b in (1, 3, 4, 7)]
     assert_multiplies(shapes, lambda m, a, b: multiply_columns(m, a, b, len(a) + len(b)), tmp_path)
+
+
+def test_rows_of_unsigned_integers(tmp_path):
+    assert_multiplies([(unsigned(a), unsigned(b)) for a in (1, 2, 5, 6) for b in (1, 3, 4, 7)], multiply_rows, tmp_path)

