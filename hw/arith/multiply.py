@@ -97,7 +97,7 @@ class Multiplier(wiring.Component):
         for noun, kind, value in (("Rounding mode", RoundingMode, rounding),
                                   ("Overflow policy", OverflowPolicy, overflow)):
             if not isinstance(value, kind):
-                raise TypeError(f"{noun} must be a {kind.__name__}, not {value!r}")
+                raise TypeError(f"{noun} must be of type {kind.__name__}, not {value!r}")
         random_bits = _integer("Random bit count", random_bits)
         if not isinstance(hard_multiplier, bool):
             raise TypeError(f"Hard multiplier must be True or False, not {hard_multiplier!r}")

@@ -108,7 +108,8 @@ def _fixed_shifter(x: Tensor, plan: FixedPlan, settings: Settings, out: Tensor |
     minimum = -plan.maximum if symmetric else plan.minimum
     memory = _memory(space, 0, x)
     shifter = 1.5 * 2.0 ** (FLOAT_DTYPES[x.dtype].fraction_bits - plan.fraction_bits)
-    return torch.sub(torch.add(torch.clamp(x, minimum, plan.maximum, out=memory), shifter, out=memory), shifter, out=out)
+    shifted = torch.add(torch.clamp(x, minimum, plan.maximum, out=memory), shifter, out=memory)
+    return torch.sub(shifted, shifter, out=out)
 
 
 def _shifter(x: Tensor, plan: FloatPlan, settings: Settings, out: Tensor | None, space: Workspace | None) -> Tensor:
