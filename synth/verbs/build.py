@@ -48,14 +48,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     output = OutputFolder(Path(arguments.out) if arguments.out else Path("build") / name)
     console.print(describe(arguments, operation))
     store = Store(cache_folder(), warn=console.warn)
+    builder = Builder(plan, store=store)
     board_result: Any = None
     board_check: dict[str, Any] = {}
     try:
         with output, storage_errors(output.folder):
             output.keep_failed()  # from here on there are logs worth a look
-            builder = Builder(plan, store=store, work=output.work)
             with console.progress("building", builder.steps) as progress:
-                outcomes = builder.run(progress)
+                outcomes = builder.run(output.work, progress)
             errors = [outcome.error for outcome in outcomes if outcome.error]
             mismatches = any((outcome.verification or {}).get("mismatches") for outcome in outcomes)
             if not errors and not mismatches:

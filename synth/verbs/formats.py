@@ -12,6 +12,7 @@ from sw.formats import (
     CatalogEntry,
     FixedPointFormat,
     FloatingPointFormat,
+    Resolution,
     ScalarFormat,
     Specials,
     Subnormals,
@@ -24,6 +25,7 @@ from sw.formats import (
     value_table,
 )
 from sw.formats.facts import MAX_TABLE_WIDTH
+from synth.errors import usage_errors
 
 _GRID_WIDTH = 8  # bits: a format of up to this many has its values shown as a grid
 _LONGEST_EXACT = 16  # characters that an exact value may take before it is written with a power of two
@@ -62,14 +64,18 @@ def run(arguments: argparse.Namespace, console: Output) -> int:
 
     Raises
     ------
-    ValueError
+    UsageError
         If nothing has the name, or ``--values`` comes without a name or with too wide a format.
     """
-    if arguments.name is None:
-        if arguments.values:
+    with usage_errors():
+        if arguments.name is None and arguments.values:
             raise ValueError("Option --values must come with the name of a format, not alone")
-        return _list(arguments.json, console)
-    return _show(arguments.name, arguments.values, arguments.json, console)
+        if arguments.name is None:
+            return _list(arguments.json, console)
+        resolution = resolve(arguments.name)
+        wanted = arguments.values or resolution.format.width <= _GRID_WIDTH
+        table = value_table(resolution.format) if wanted else None
+    return _show(resolution, table, arguments, console)
 
 
 def _list(as_json: bool, console: Output) -> int:
@@ -90,12 +96,11 @@ def _list(as_json: bool, console: Output) -> int:
     return 0
 
 
-def _show(name: str, values: bool, as_json: bool, console: Output) -> int:
-    resolution = resolve(name)
+def _show(resolution: Resolution, table: list[ValueRow] | None, arguments: argparse.Namespace,
+          console: Output) -> int:
     fmt = resolution.format
     entry = next((entry for entry in CATALOG if entry.format == fmt), None)
-    table = value_table(fmt) if values or fmt.width <= _GRID_WIDTH else None
-    if as_json:
+    if arguments.json:
         console.json({
             "note": resolution.note, **_document(fmt, entry),
             "edges": {label: dataclasses.asdict(row) for label, row in edges(fmt).items()},
@@ -107,12 +112,13 @@ def _show(name: str, values: bool, as_json: bool, console: Output) -> int:
     console.table(fmt.name, ["fact", "value"], _facts(fmt, entry))
     console.table("Edges", ["value", "code", "bits", "decimal", "exact"],
                   [[label, *_cells(row, fmt.width)] for label, row in edges(fmt).items()])
-    if table is not None and values:
+    if table is not None and arguments.values:
         console.table("Values", ["code", "bits", "decimal", "exact"], [_cells(row, fmt.width) for row in table])
     elif table is not None:
         _grid(fmt, table, console)
     elif fmt.width <= MAX_TABLE_WIDTH:
-        console.print(f"'python -m synth formats {shlex.quote(name)} --values' lists all {1 << fmt.width} codes.")
+        name = shlex.quote(arguments.name)
+        console.print(f"'python -m synth formats {name} --values' lists all {1 << fmt.width} codes.")
     return 0
 
 

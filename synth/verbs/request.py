@@ -6,7 +6,7 @@ from typing import Any
 
 from sw.formats import OverflowPolicy, RoundingMode, ScalarFormat, number, resolve
 from sw.reference import Multiplication
-from synth.errors import UsageError
+from synth.errors import UsageError, usage_errors
 from synth.operations import Operation
 from synth.targets import TARGETS, Target, find_device, find_target
 
@@ -65,19 +65,18 @@ def operation_from(arguments: argparse.Namespace) -> Operation:
     Raises
     ------
     UsageError
-        If an argument names nothing.
-    ValueError
-        If the parameters do not go together.
+        If an argument names nothing, or the parameters do not go together.
     """
     if arguments.op != "multiply":
         raise UsageError(f"Operation must be multiply, the only one of this version, not {arguments.op!r}")
-    a = resolve(arguments.fmt).format
-    b = a if arguments.fmt_b is None else resolve(arguments.fmt_b).format
-    result = a if arguments.out_fmt is None else resolve(arguments.out_fmt).format
-    rounding = _member(RoundingMode, "Rounding mode", arguments.rounding)
-    random_bits = arguments.random_bits or (DEFAULT_RANDOM_BITS if rounding is RoundingMode.STOCHASTIC else 0)
-    model = Multiplication(a=a, b=b, result=result, rounding=rounding, random_bits=random_bits,
-                           overflow=_member(OverflowPolicy, "Overflow policy", arguments.overflow))
+    with usage_errors():
+        a = resolve(arguments.fmt).format
+        b = a if arguments.fmt_b is None else resolve(arguments.fmt_b).format
+        result = a if arguments.out_fmt is None else resolve(arguments.out_fmt).format
+        rounding = _member(RoundingMode, "Rounding mode", arguments.rounding)
+        random_bits = arguments.random_bits or (DEFAULT_RANDOM_BITS if rounding is RoundingMode.STOCHASTIC else 0)
+        model = Multiplication(a=a, b=b, result=result, rounding=rounding, random_bits=random_bits,
+                               overflow=_member(OverflowPolicy, "Overflow policy", arguments.overflow))
     return Operation(name=arguments.op, model=model, pipeline=arguments.pipeline, dsp=arguments.dsp)
 
 

@@ -32,10 +32,10 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                 vector_seed=arguments.seed, jobs=arguments.jobs, timeout=arguments.timeout)
     console.print(describe(arguments, operation))
     store = Store(cache_folder(), warn=console.warn)
+    builder = Builder(plan, store=store)
     with tempfile.TemporaryDirectory(prefix="narrowgauge-") as work:
-        builder = Builder(plan, store=store, work=Path(work))
         with console.progress("verifying", builder.steps) as progress:
-            outcomes = builder.run(progress)
+            outcomes = builder.run(Path(work), progress)
         results = [summary(outcome) for outcome in outcomes]
     store.close()
     checks = [{"target": result["target"], **result["verification"]} for result in results if "error" not in result]

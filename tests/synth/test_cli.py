@@ -228,6 +228,7 @@ def test_help_names_every_verb_and_version_is_known(capsys):
     (["--fmt", "e4m3", "--device", "hx8k"], "Device must come with one --target, not 6: 'hx8k'"),
     (["--fmt", "e4m3", "--pipeline", "-1"], "Pipeline must be a whole number of at least 0, not '-1'"),
     (["--fmt", "e4m3", "--pipeline", "two"], "Pipeline must be a whole number of at least 0, not 'two'"),
+    (["--fmt", "e4m3", "--pipeline", "65"], "Pipeline must be between 0 and 64 register stages, not 65"),
     (["--fmt", "e4m3", "--seeds", "0"], "Seeds must be a whole number of at least 1, not '0'"),
     (["--fmt", "e4m3", "--jobs", "0"], "Jobs must be a whole number of at least 1, not '0'"),
     (["--fmt", "e4m3", "--timeout", "0"], "Timeout must be a positive number of seconds, not '0'"),
@@ -265,6 +266,21 @@ def test_no_verb_is_a_question(capsys):
     result = call(capsys)
     assert result.code == 0
     assert "python -m synth VERB --help" in result.out
+
+
+def test_a_defect_is_not_taken_for_a_wrong_request(capsys, monkeypatch):
+    from synth import flow
+
+    def defect(_):
+        raise ValueError("Number must be a defect, not a request")
+
+    monkeypatch.setattr(flow, "elaborate", defect)
+    result = call(capsys, *SMALL)
+    assert result.code == ExitCode.TOOL
+    assert result.err == ("error: internal error: ValueError: Number must be a defect, not a request; --debug shows "
+                          "where. Please report it\n")
+    with pytest.raises(ValueError, match="a defect"):
+        call(capsys, *SMALL, "--debug")
 
 
 # Places that cannot be written

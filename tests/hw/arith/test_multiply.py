@@ -218,7 +218,7 @@ def test_default_structure(name, structure):
     ((E4M3, E4M3, 8.0), {}, TypeError, r"Result format must be a .* not 8\.0$"),
     ((E4M3, parse("int4")), {}, ValueError,
      "Result format must be given for operands of two formats, float8_e4m3fn and int4, not None"),
-    ((E4M3,), {"rounding": "nearest-even"}, TypeError, "Rounding mode must be of type RoundingMode, not 'nearest-even'"),
+    ((E4M3,), {"rounding": "up"}, TypeError, "Rounding mode must be of type RoundingMode, not 'up'"),
     ((E4M3,), {"overflow": "wrap"}, TypeError, "Overflow policy must be of type OverflowPolicy, not 'wrap'"),
     ((E4M3,), {"overflow": OverflowPolicy.WRAP}, ValueError, "Overflow policy must be saturate or infinity for float8"),
     ((parse("int8"),), {"overflow": OverflowPolicy.INFINITY}, ValueError, "has no infinity and no NaN, not 'infinity'"),

@@ -10,6 +10,7 @@ from fractions import Fraction
 import pytest
 
 from sw.formats import CATALOG, Special, parse
+from synth.errors import UsageError
 from synth.verbs import formats
 
 
@@ -216,7 +217,7 @@ def test_one_format_as_json_has_its_note_facts_edges_and_values():
     (["tf32", "--values"], "Format must have at most 16 bits for a table of all its values, not 19, as tf32 has"),
 ])
 def test_wrong_arguments(words, message):
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(UsageError, match=re.escape(message)):
         _run(*words)
 
 
