@@ -1,3 +1,5 @@
+# amaranth: UnusedElaboratable=no
+# A component that is refused, or whose elaboration fails, was never meant to be used.
 """The operations that can be built, by name, and what a request for one says in full."""
 
 import re

@@ -28,10 +28,12 @@ class Road(Enum):
     """A format that torch casts to, by that cast."""
 
 
+# The casts that are faster than the shifter: those to torch's other 8-bit types are not, or do not come back fast.
 _CASTS = {
     # precision, lowest normal exponent, highest exponent
     (11, -14, 15): torch.float16,
     (8, -126, 127): torch.bfloat16,
+    (3, -14, 15): torch.float8_e5m2,
 }
 
 
@@ -54,7 +56,7 @@ def road(settings: Settings, dtype: torch.dtype, *, casts: bool) -> Road:
         return Road.EXACT
     if plan.fraction_bits == 0:
         return Road.EXACT  # in the middle, the even code need not be the even multiple of the power of two below
-    # torch narrows float64 to the 16-bit types through float32, which rounds twice.
+    # torch narrows float64 to the smaller types through float32, which rounds twice.
     if casts and dtype == torch.float32 and _cast_dtype(plan) is not None:
         return Road.CAST
     if plan.min_exponent == work.min_exponent and plan.signed and plan.has_negative_zero:
@@ -84,17 +86,32 @@ def quantize(x: Tensor, settings: Settings, way: Road, out: Tensor | None = None
         x = torch.nan_to_num(x, nan=0.0, posinf=torch.inf, neginf=-torch.inf, out=first)
     if isinstance(plan, FixedPlan):
         return _fixed_shifter(x, plan, settings, out, space)
+    if way is Road.CAST:
+        y = _cast(x, plan, settings, first)
+        return y.to(x.dtype) if out is None else out.copy_(y)
     if settings.overflow is not OverflowPolicy.INFINITY:
         x = torch.clamp(x, plan.minimum, plan.maximum, out=first)
     match way:
-        case Road.CAST:
-            y = x.to(_cast_dtype(plan))
-            return y.to(x.dtype) if out is None else out.copy_(y)
         case Road.BITS:
             y = _bits(x, plan)
             return y if out is None else out.copy_(y)
         case _:
             return _shifter(x, plan, settings, out, space)
+
+
+def _cast(x: Tensor, plan: FloatPlan, settings: Settings, memory: Tensor | None) -> Tensor:
+    """Return ``x`` as a tensor of torch's type of the format; all of those have infinities, and overflow to them."""
+    dtype = _cast_dtype(plan)
+    assert dtype is not None  # `road` chose it for having one
+    if settings.overflow is OverflowPolicy.INFINITY:
+        return x.to(dtype)
+    if memory is not None:
+        # Most blocks lie within the range. Looking for infinities and NaN in the small type is faster than a clamp.
+        y = x.to(dtype)
+        codes = y.view(torch.uint8 if dtype.itemsize == 1 else torch.int16)
+        if int((codes & (plan.sign_bit - 1)).max()) <= plan.max_code:
+            return y
+    return torch.clamp(x, plan.minimum, plan.maximum, out=memory).to(dtype)
 
 
 def _memory(space: Workspace | None, index: int, x: Tensor, dtype: torch.dtype | None = None) -> Tensor | None:

@@ -14,7 +14,6 @@ from sw.quantize.checks import (
     settings_of,
     work_dtype,
 )
-from sw.quantize.memory import empty_like
 from sw.quantize.nearest import Road, road
 from sw.quantize.plan import FixedPlan, Settings, code_dtype, fits
 from sw.quantize.scale import apply_shape, check_scale
@@ -86,7 +85,7 @@ def fake_quantize(x: Tensor, fmt: ScalarFormat, *, scale: Tensor | float | None 
     if out is None and not _plain(x, scale, random):
         return _differentiable(x, scale, random, settings, dtype, axis, group_size)
     if out is None:
-        out = empty_like(x, dtype)
+        out = torch.empty_like(x, dtype=dtype)
     if scale is None:
         _quantize_blocks(x, random, settings, dtype, out)
         return out
@@ -135,7 +134,7 @@ def to_codes(x: Tensor, fmt: ScalarFormat, *, scale: Tensor | float | None = Non
         x = _quotient(x.reshape(apply_shape(x, axis=axis, group_size=group_size)[0]), scale.detach()).reshape(shape)
     if not _plain(x, random):
         return exact.encode(x.to(torch.float64), settings, random).to(code_dtype(fmt))
-    codes = empty_like(x, code_dtype(fmt))
+    codes = torch.empty_like(x, dtype=code_dtype(fmt))
     each_block(lambda x, out, random: out.copy_(exact.encode(x.to(torch.float64), settings, random)),
                 [x, codes, random])
     return codes
@@ -169,7 +168,7 @@ def from_codes(codes: Tensor, fmt: ScalarFormat, dtype: torch.dtype = torch.floa
             raise ValueError(f"Codes must be between 0 and {(1 << fmt.width) - 1} for {plan.name}, not {low} to {high}")
     if not _plain(codes):
         return exact.decode(codes.to(torch.int64), plan).to(dtype)
-    values = empty_like(codes, dtype)
+    values = torch.empty_like(codes, dtype=dtype)
     each_block(lambda codes, out: out.copy_(exact.decode(codes.to(torch.int64), plan)), [codes, values])
     return values
 
@@ -242,7 +241,7 @@ class _StraightThrough(torch.autograd.Function):
         if torch.compiler.is_compiling():
             # A compiler may drop a cast to a smaller type and back.
             return _values(x, random, settings, road(settings, work_dtype(x), casts=False), dtype, None, None)
-        out = empty_like(x, dtype)
+        out = torch.empty_like(x, dtype=dtype)
         _quantize_blocks(x, random, settings, dtype, out)
         return out
 
