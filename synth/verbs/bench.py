@@ -59,10 +59,10 @@ def _report(rows: list[dict[str, Any]], console: Console) -> None:
                       f"{row['ratio']:.2f}" if row["ratio"] else "–"])
         for name in COMPETITORS:
             if competitors[name]["reason"]:
-                reasons.setdefault(f"{name}: {competitors[name]['reason']}", []).append(row["format"])
+                reasons.setdefault(name, []).append(f"{row['format']} ({competitors[name]['reason']})")
     threads, elements = rows[0]["threads"], rows[0]["elements"]
     console.table(f"{elements:,} float32 elements, {threads} threads; medians in ms, and others' times as multiples of "
                   "ours", ["format", "ours", "clone", "ours, out=", "copy", *(f"{name} ×" for name in COMPETITORS),
                            "fastest ×"], table)
-    for reason, formats in reasons.items():
-        console.print(f"{reason} ({', '.join(formats)})")
+    for name, left_out in reasons.items():
+        console.print(f"{name} has no figure for {'; '.join(left_out)}")

@@ -16,7 +16,7 @@ def test_bench_reports_ratios(capsys):
     assert result.code == 0
     assert "5,000 float32 elements" in result.out
     assert "float8_e4m3fn" in result.out
-    assert "gfloat: gfloat has no format int8" in result.out
+    assert "gfloat has no figure for int8 (gfloat has no format int8" in result.out
 
 
 def test_bench_json_has_every_figure(capsys):
