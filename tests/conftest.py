@@ -6,3 +6,20 @@ from hypothesis import settings
 # a busy machine misses.
 settings.register_profile("reproducible", derandomize=True, deadline=None, database=None)
 settings.load_profile("reproducible")
+
+
+def pytest_configure(config):
+    """Let the WebAssembly tools compile themselves once, before workers that each would, and tests with time limits."""
+    if hasattr(config, "workerinput"):
+        return  # a worker: the session that started it has done this
+    import tempfile
+    from pathlib import Path
+
+    from synth.toolchain import TOOLS, is_installed, needs_compiling, run_tool
+
+    slow_to_compile = [name for name in TOOLS if "pack" not in name]  # the packers take a second
+    for name in slow_to_compile:
+        if is_installed(name) and needs_compiling(name):
+            print(f"{name}: compiling itself for this machine, this once", flush=True)
+            with tempfile.TemporaryDirectory() as folder:
+                run_tool(name, ["--version"], cwd=Path(folder), log=Path(folder) / "log")
