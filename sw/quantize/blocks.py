@@ -89,7 +89,7 @@ def each_block(step: Callable[..., object], tensors: list[Tensor | None], *, pac
             _alone(step, tensors)
             return
         alone = 0.0
-        for block in _pieces(tensors, _PARALLEL_BLOCK * threads):
+        for block in _shared_pieces(tensors, threads):
             # The first block is done alone, so that there is something to compare with.
             shares = alone > 0 and pace.shares()
             start = time.perf_counter()
@@ -107,6 +107,27 @@ def each_block(step: Callable[..., object], tensors: list[Tensor | None], *, pac
 def _alone(step: Callable[..., object], tensors: list[Tensor | None]) -> None:
     for block in _pieces(tensors, _SERIAL_BLOCK):
         step(*block)
+
+
+def _shared_pieces(tensors: list[Tensor | None], threads: int) -> Iterator[list[Tensor | None]]:
+    """Cut for several threads, each of which walks through a part of its own where the memory allows it.
+
+    Two threads that touch new memory in one neighbourhood wait for one another in the system's page tables.
+    """
+    if not all(tensor is None or tensor.is_contiguous() for tensor in tensors):
+        yield from _pieces(tensors, _PARALLEL_BLOCK * threads)
+        return
+    flat = [None if tensor is None else tensor.view(-1) for tensor in tensors]
+    size = next(tensor.numel() for tensor in flat if tensor is not None)
+    rest = size % threads
+    # torch gives each thread one row, rows being what it cuts first.
+    rows = [None if tensor is None else tensor[:size - rest].view(threads, -1) for tensor in flat]
+    count = -(-(size // threads) // _PARALLEL_BLOCK)
+    for piece in zip(*([None] * count if tensor is None else tensor.split(_PARALLEL_BLOCK, 1) for tensor in rows),
+                     strict=True):
+        yield list(piece)
+    if rest:
+        yield [None if tensor is None else tensor[size - rest:] for tensor in flat]
 
 
 def _pieces(tensors: list[Tensor | None], limit: int) -> Iterator[list[Tensor | None]]:
