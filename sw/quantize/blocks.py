@@ -11,7 +11,7 @@ from torch import Tensor
 _SERIAL_BLOCK = 1 << 15
 
 # Elements for each thread of an operation that torch does share.
-_PARALLEL_BLOCK = 1 << 16
+_PARALLEL_BLOCK = 1 << 17
 
 _LOSS = 2e-3  # seconds
 _FIRST_PAUSE = 0.02
@@ -88,8 +88,10 @@ def each_block(step: Callable[..., object], tensors: list[Tensor | None], *, pac
         if threads == 1:
             _alone(step, tensors)
             return
-        alone = 0.0
+        alone = 0.0  # seconds for an element
         for block in _shared_pieces(tensors, threads):
+            assert block[0] is not None
+            size = block[0].numel()
             # The first block is done alone, so that there is something to compare with.
             shares = alone > 0 and pace.shares()
             start = time.perf_counter()
@@ -99,9 +101,9 @@ def each_block(step: Callable[..., object], tensors: list[Tensor | None], *, pac
                 _alone(step, block)
             seconds = time.perf_counter() - start
             if shares:
-                pace.judge(seconds, alone)
+                pace.judge(seconds, alone * size)
             else:
-                alone = seconds if alone == 0 else min(alone, seconds)
+                alone = seconds / size if alone == 0 else min(alone, seconds / size)
 
 
 def _alone(step: Callable[..., object], tensors: list[Tensor | None]) -> None:
@@ -119,15 +121,16 @@ def _shared_pieces(tensors: list[Tensor | None], threads: int) -> Iterator[list[
         return
     flat = [None if tensor is None else tensor.view(-1) for tensor in tensors]
     size = next(tensor.numel() for tensor in flat if tensor is not None)
-    rest = size % threads
+    head = _SERIAL_BLOCK + (size - _SERIAL_BLOCK) % threads
+    yield [None if tensor is None else tensor[:head] for tensor in flat]
+    if head == size:
+        return
     # torch gives each thread one row, rows being what it cuts first.
-    rows = [None if tensor is None else tensor[:size - rest].view(threads, -1) for tensor in flat]
-    count = -(-(size // threads) // _PARALLEL_BLOCK)
+    rows = [None if tensor is None else tensor[head:].view(threads, -1) for tensor in flat]
+    count = -(-(size - head) // (threads * _PARALLEL_BLOCK))
     for piece in zip(*([None] * count if tensor is None else tensor.split(_PARALLEL_BLOCK, 1) for tensor in rows),
                      strict=True):
         yield list(piece)
-    if rest:
-        yield [None if tensor is None else tensor[size - rest:] for tensor in flat]
 
 
 def _pieces(tensors: list[Tensor | None], limit: int) -> Iterator[list[Tensor | None]]:

@@ -81,17 +81,17 @@ def quantize(x: Tensor, settings: Settings, way: Road, out: Tensor | None = None
     With a workspace, nothing is allocated; without one, nothing is done in place, as compilers like it.
     """
     plan = settings.plan
-    first = _memory(space, 0, x)
+    first = _first(space, x, out)
     if not plan.has_nan and not settings.propagate_nan:
         x = torch.nan_to_num(x, nan=0.0, posinf=torch.inf, neginf=-torch.inf, out=first)
     if isinstance(plan, FixedPlan):
         return _fixed_shifter(x, plan, settings, out, space)
-    if way is Road.CAST:
-        y = _cast(x, plan, settings, first)
-        return y.to(x.dtype) if out is None else out.copy_(y)
     if settings.overflow is not OverflowPolicy.INFINITY:
         x = torch.clamp(x, plan.minimum, plan.maximum, out=first)
     match way:
+        case Road.CAST:
+            y = x.to(_cast_dtype(plan))
+            return y.to(x.dtype) if out is None else out.copy_(y)
         case Road.BITS:
             y = _bits(x, plan)
             return y if out is None else out.copy_(y)
@@ -99,19 +99,9 @@ def quantize(x: Tensor, settings: Settings, way: Road, out: Tensor | None = None
             return _shifter(x, plan, settings, out, space)
 
 
-def _cast(x: Tensor, plan: FloatPlan, settings: Settings, memory: Tensor | None) -> Tensor:
-    """Return ``x`` as a tensor of torch's type of the format; all of those have infinities, and overflow to them."""
-    dtype = _cast_dtype(plan)
-    assert dtype is not None  # `road` chose it for having one
-    if settings.overflow is OverflowPolicy.INFINITY:
-        return x.to(dtype)
-    if memory is not None:
-        # Most blocks lie within the range. Looking for infinities and NaN in the small type is faster than a clamp.
-        y = x.to(dtype)
-        codes = y.view(torch.uint8 if dtype.itemsize == 1 else torch.int16)
-        if int((codes & (plan.sign_bit - 1)).max()) <= plan.max_code:
-            return y
-    return torch.clamp(x, plan.minimum, plan.maximum, out=memory).to(dtype)
+def _first(space: Workspace | None, x: Tensor, out: Tensor | None) -> Tensor | None:
+    """Memory for ``x`` brought into range: that of the result, which then is in the cache when it is written again."""
+    return out if space is not None and out is not None and out.dtype == x.dtype else _memory(space, 0, x)
 
 
 def _memory(space: Workspace | None, index: int, x: Tensor, dtype: torch.dtype | None = None) -> Tensor | None:
@@ -123,7 +113,7 @@ def _fixed_shifter(x: Tensor, plan: FixedPlan, settings: Settings, out: Tensor |
     """Add a constant so large that the sum has no places below the format's; the difference is the result, with +0."""
     symmetric = settings.overflow is OverflowPolicy.SATURATE_SYMMETRIC and plan.signed
     minimum = -plan.maximum if symmetric else plan.minimum
-    memory = _memory(space, 0, x)
+    memory = _first(space, x, out)
     shifter = 1.5 * 2.0 ** (FLOAT_DTYPES[x.dtype].fraction_bits - plan.fraction_bits)
     shifted = torch.add(torch.clamp(x, minimum, plan.maximum, out=memory), shifter, out=memory)
     return torch.sub(shifted, shifter, out=out)
@@ -139,7 +129,7 @@ def _shifter(x: Tensor, plan: FloatPlan, settings: Settings, out: Tensor | None,
     infinite = settings.overflow is OverflowPolicy.INFINITY
     if infinite:
         limit = 2.0 ** (plan.max_exponent + 1)
-        x = torch.clamp(x, -limit, limit, out=_memory(space, 0, x))
+        x = torch.clamp(x, -limit, limit, out=_first(space, x, out))
     memory = _memory(space, 1, x, work.integer)
     exponents = work.max_exponent + work.max_exponent + 1 << work.fraction_bits
     lowest = plan.min_exponent - work.min_exponent + 1 << work.fraction_bits
