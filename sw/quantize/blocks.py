@@ -11,7 +11,7 @@ from torch import Tensor
 _SERIAL_BLOCK = 1 << 15
 
 # Elements for each thread of an operation that torch does share.
-_PARALLEL_BLOCK = 1 << 17
+_PARALLEL_BLOCK = 1 << 16
 
 _LOSS = 2e-3  # seconds
 _FIRST_PAUSE = 0.02
@@ -60,8 +60,8 @@ class Workspace:
     def __call__(self, index: int, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         """Return memory number ``index`` as a tensor of whatever was left there.
 
-        ``dtype`` is of one size in all calls. Nothing is kept for shapes that do not come again: those of one call
-        are few.
+        ``dtype`` is of one size in all calls. Each shape that was asked for is remembered; one tensor's blocks have
+        few.
         """
         key = index, shape, dtype
         if key not in self._tensors:

@@ -78,7 +78,7 @@ def quantize(x: Tensor, settings: Settings, way: Road, out: Tensor | None = None
              space: Workspace | None = None) -> Tensor:
     """Return the values of a float32 or float64 tensor, of its type, or write them to ``out``.
 
-    With a workspace, nothing is allocated; without one, nothing is done in place, as compilers like it.
+    With a workspace, intermediate results go there; without one, nothing is done in place, as compilers like it.
     """
     plan = settings.plan
     first = _first(space, x, out)
@@ -97,6 +97,27 @@ def quantize(x: Tensor, settings: Settings, way: Road, out: Tensor | None = None
             return y if out is None else out.copy_(y)
         case _:
             return _shifter(x, plan, settings, out, space)
+
+
+def cast_whole(x: Tensor, settings: Settings, out: Tensor) -> bool:
+    """Write the values to ``out`` by an 8-bit cast of the whole tensor, unless that overflows; return whether it did.
+
+    Two passes over large memory, and two over a quarter of it, take less time than a clamp does on the way.
+    """
+    plan = settings.plan
+    if not isinstance(plan, FloatPlan) or x.dtype != torch.float32 or x.device.type != "cpu":
+        return False
+    dtype = _cast_dtype(plan)
+    if dtype is None or dtype.itemsize > 1:
+        return False
+    y = x.to(dtype)
+    if settings.overflow is not OverflowPolicy.INFINITY and y.numel():
+        # The largest negative and the largest positive code: beyond them are infinity and NaN.
+        negative, positive = y.view(torch.uint8).max(), y.view(torch.int8).max()
+        if int(negative) > plan.sign_bit + plan.max_code or int(positive) > plan.max_code:
+            return False
+    out.copy_(y)
+    return True
 
 
 def _first(space: Workspace | None, x: Tensor, out: Tensor | None) -> Tensor | None:

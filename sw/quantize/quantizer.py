@@ -273,6 +273,9 @@ class _StraightThrough(torch.autograd.Function):
 def _quantize_blocks(x: Tensor, random: Tensor | None, settings: Settings, dtype: torch.dtype, out: Tensor) -> None:
     """Quantize a tensor without scale into ``out``."""
     way = road(settings, work_dtype(x), casts=True)
+    with torch.no_grad():
+        if way is Road.CAST and nearest.cast_whole(x, settings, out):
+            return
     space = Workspace() if x.device.type == "cpu" else None
     each_block(lambda x, out, random: _values(x, random, settings, way, dtype, out, space), [x, out, random])
 

@@ -65,7 +65,13 @@ def _significant_bits(fmt: ScalarFormat) -> int:
 
 
 def _inexact(model: Multiplication) -> str:
-    """Say why float64 cannot hold every product of two operands exactly; empty if it can."""
+    """Say why the torch quantizer, which takes products in float64, cannot be asked; empty if it can."""
+    result = model.result
+    if result.width > 32:
+        return "results of more than 32 bits are beyond it"
+    if isinstance(result, FloatingPointFormat) and (result.max_finite >= 2**1023
+                                                    or result.smallest_normal < 2.0**-1000):
+        return "results of this format leave float64's range"
     if _significant_bits(model.a) + _significant_bits(model.b) > 53:
         return "products of these operands have more than float64's 53 significant bits"
     largest = max(abs(model.a.max_finite), abs(model.a.min_finite)) * max(abs(model.b.max_finite),

@@ -41,6 +41,16 @@ def test_a_tensor_of_many_blocks_is_what_its_parts_are(name, threads):
     assert same(back, whole)
 
 
+@pytest.mark.parametrize("special", [1.0, 61439.0, 61441.0, -61441.0, torch.inf, -torch.inf, torch.nan])
+@pytest.mark.parametrize("overflow", [OverflowPolicy.SATURATE, OverflowPolicy.INFINITY])
+def test_one_number_beyond_the_range_of_a_cast(special, overflow):
+    fmt, x = parse("float8_e5m2"), normal(3 * _SERIAL_BLOCK)
+    x[_SERIAL_BLOCK] = special
+    want = from_codes(to_codes(x, fmt, overflow=overflow), fmt)
+    assert same(fake_quantize(x, fmt, overflow=overflow), want)
+    assert same(fake_quantize(x, fmt, overflow=overflow, out=x), want)
+
+
 @pytest.mark.parametrize("layout", ["transposed", "channels_last", "strided", "expanded", "reversed_dims", "one_row"])
 def test_any_memory_layout(layout):
     base = normal(8, 6, 40, 200)

@@ -71,6 +71,15 @@ def test_torch_is_not_asked_where_float64_is_not_exact(name, reason):
     assert reason in wanted.skipped
 
 
+@pytest.mark.parametrize(("result", "reason"), [
+    ("int40", "results of more than 32 bits"), ("e12m3", "results of this format leave float64's range"),
+])
+def test_torch_is_not_asked_for_results_that_it_cannot_give(result, reason):
+    wanted = expectation(Multiplication(a=parse("e2m1"), b=parse("int3"), result=parse(result)))
+    assert wanted.against == ("exact reference",)
+    assert reason in wanted.skipped
+
+
 def test_a_torch_quantizer_that_differs_counts_as_a_mismatch(monkeypatch):
     from synth.verify import agreement
 
