@@ -18,7 +18,16 @@ from synth.store import Json, Store, digest_of
 from synth.targets import Device, Target, find_device
 from synth.toolchain import TOOLS, identity, is_installed, needs_compiling, run_tool, stop_all
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+
+EXHAUSTIVE_BITS = 24
+"""Operand bits up to which every combination is run by default: 16 million vectors."""
+
+MAX_EXHAUSTIVE_BITS = 32
+"""Operand bits up to which every combination is run when it is asked for: 4 billion vectors."""
+
+SAMPLES = 1 << 20
+"""Random vectors where not every combination is run, and transfers of a stream operation."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +48,10 @@ class Plan:
         How many tools run at a time.
     timeout : float, seconds, or None
         For each run of a tool.
+    exhaustive_bits : int
+        Operand bits up to which every combination is run.
+    samples : int
+        Random vectors, where not every combination is run; transfers of a stream operation.
     """
 
     operation: Operation
@@ -48,6 +61,8 @@ class Plan:
     vector_seed: int
     jobs: int
     timeout: float | None
+    exhaustive_bits: int = EXHAUSTIVE_BITS
+    samples: int = SAMPLES
 
 
 @dataclass(kw_only=True)
@@ -118,6 +133,11 @@ class Builder:
             component = plan.operation.component()
         self.design = flow.elaborate(component)
         self.outcomes = [self._outcome(target) for target in plan.targets]
+
+    @property
+    def operation(self) -> Operation:
+        """The operation that is built."""
+        return self._plan.operation
 
     @property
     def steps(self) -> int:
@@ -240,26 +260,26 @@ class Builder:
     def verify(self, mapped: flow.Mapped) -> tuple[Json, bool]:
         """Return the verification of a mapped netlist, and whether it came from the store."""
         plan = self._plan
-        key = digest_of("verification 1", mapped.digest, checker_digest(), json.dumps(plan.operation.parameters()),
-                        str(plan.vector_seed), str(self.design.latency))
+        key = digest_of("verification 2", mapped.digest, checker_digest(), plan.operation.name,
+                        json.dumps(plan.operation.parameters()), str(plan.vector_seed), str(plan.exhaustive_bits),
+                        str(plan.samples), str(self.design.latency))
         record = self._store.get(key)
         if record is not None:
             return record, True
         from synth.verify import check
 
-        record = check(mapped.document(), self._expected(), latency=self.design.latency)
+        record = check(mapped.document(), self._expected(), latency=self.design.latency, seed=plan.vector_seed)
         self._store.put(key, "verification", record)
         return record, False
 
     def _expected(self) -> Any:
-        from synth.verify import expect, operand_vectors
+        from synth.verify import expect
 
         with self._expectation_lock:
             if self._expectation is None:
-                operation = self._plan.operation
-                vectors = operand_vectors(operation.operands, random_bits=operation.model.random_bits,
-                                          seed=self._plan.vector_seed)
-                self._expectation = expect(operation.model, vectors)
+                plan, operation = self._plan, self._plan.operation
+                self._expectation = expect(operation.model, seed=plan.vector_seed, samples=plan.samples,
+                                           exhaustive_bits=plan.exhaustive_bits, cancelling=operation.cancelling())
             return self._expectation
 
 
@@ -288,8 +308,8 @@ def measurement(builder: Builder, plan: Plan) -> Json:
     return {
         "schema": SCHEMA_VERSION,
         "operation": plan.operation.name, "parameters": plan.operation.parameters(),
-        "formats": {port: _format_fields(fmt) for port, fmt in
-                    (*plan.operation.operands.items(), ("o", plan.operation.model.result))},
+        "formats": {name: _format_fields(port.format) for name, port in plan.operation.ports.items()
+                    if port.format is not None},
         "latency": builder.design.latency, "rtlil_sha256": builder.design.digest,
         "checker_sha256": checker_digest(),
         "targets": [_record(outcome) for outcome in builder.outcomes],

@@ -110,20 +110,21 @@ class Placed:
 
 
 def elaborate(component: Any) -> Design:
-    """Elaborate a pipelined or combinational Amaranth component to RTLIL.
+    """Elaborate a pipelined, streaming or combinational Amaranth component to RTLIL.
 
-    Source locations are left out, since they would differ between machines. The clock domain has no reset: a pure
-    pipeline has no state worth one.
+    Source locations are left out, since they would differ between machines. The clock domain of a pipeline has no
+    reset, since it has no state worth one; that of a component with streams has one, the port ``rst``.
     """
     from amaranth.back import rtlil
-    from amaranth.hdl import ClockDomain, Fragment
+    from amaranth.hdl import ClockDomain, Fragment, Value
 
     fragment = Fragment.get(component, None)
-    ports = [signal for _, _, signal in component.signature.flatten(component)]
-    if component.latency:
-        domain = ClockDomain("sync", reset_less=True)
+    ports = [Value.cast(signal) for _, _, signal in component.signature.flatten(component)]
+    has_streams = any(not member.is_port for member in component.signature.members.values())
+    if component.latency or has_streams:
+        domain = ClockDomain("sync", reset_less=not has_streams)
         fragment.add_domains(domain)
-        ports.append(domain.clk)
+        ports += [domain.clk, domain.rst] if has_streams else [domain.clk]
     return Design(rtlil=rtlil.convert(fragment, name=TOP, emit_src=False, ports=ports), latency=component.latency)
 
 

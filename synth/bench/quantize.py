@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
-from sw.formats import FixedPointFormat, FloatingPointFormat, ScalarFormat, parse
+from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, ScalarFormat, parse
 
 FORMATS = ("float8_e4m3fn", "float8_e5m2", "float6_e3m2fn", "float4_e2m1fn", "int8", "int4", "float16", "bfloat16",
            "fixed<8,4>")
@@ -167,6 +167,8 @@ def _brevitas(fmt: ScalarFormat, x: Any) -> Action:
     """Prepare the float or integer quantizer on a scale set beforehand, without gradient."""
     import torch
 
+    if isinstance(fmt, PositFormat):
+        raise NotMeasured(f"brevitas has no format {fmt.name}")
     module = _brevitas_fixed(fmt) if isinstance(fmt, FixedPointFormat) else _brevitas_float(fmt)
 
     def action() -> object:

@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from synth.console import Console
-from synth.errors import ExitCode, SynthError
+from synth.errors import ExitCode, SynthError, UsageError
 from synth.operations import Operation
 from synth.verbs.request import (
     add_operation_arguments,
     add_target_arguments,
+    check_options,
     chosen_targets,
     describe,
     operation_from,
@@ -38,15 +39,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from synth.folder import OutputFolder, storage_errors
     from synth.store import Store, cache_folder
 
-    operation = operation_from(arguments)
-    board = _board(arguments.board)
+    operation, notes = operation_from(arguments)
+    board = _board(arguments.board, operation)
     targets = chosen_targets(arguments, default=[board.target] if board else None)
     plan = Plan(operation=operation, targets=targets, device=arguments.device,
                 seeds=() if arguments.no_pnr else range(arguments.seed, arguments.seed + arguments.seeds),
-                vector_seed=arguments.seed, jobs=arguments.jobs, timeout=arguments.timeout)
+                vector_seed=arguments.seed, jobs=arguments.jobs, timeout=arguments.timeout,
+                **check_options(arguments))
     name = operation.folder_name() + (f"_{board.name}" if board else "")
     output = OutputFolder(Path(arguments.out) if arguments.out else Path("build") / name)
-    console.print(describe(arguments, operation))
+    console.print(describe(operation, notes))
     store = Store(cache_folder(), warn=console.warn)
     builder = Builder(plan, store=store)
     board_result: Any = None
@@ -61,7 +63,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             if not errors and not mismatches:
                 write_outputs(builder, plan, store=store, work=output.work)
                 if board is not None:
-                    board_result, board_check = _build_board(operation, board, output.work, arguments, console)
+                    board_result, board_check = _build_board(builder, board, output.work, arguments, console)
                     mismatches = bool(board_check["mismatches"])
                 if not mismatches:
                     output.commit()
@@ -70,7 +72,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     finally:
         store.close()
     complete = not errors and not mismatches
-    document = {"format": operation.model.a.name, "operation": operation.name, "parameters": operation.parameters(),
+    document = {"format": next(iter(operation.formats().values()), None),
+                "operation": operation.name, "parameters": operation.parameters(),
                 "folder": str(output.folder if complete else output.failed),
                 "targets": [summary(outcome) for outcome in outcomes]}
     if board_result is not None:
@@ -93,25 +96,29 @@ def _moved(error: SynthError, output: Any) -> SynthError:
     return error
 
 
-def _board(name: str | None) -> Any:
+def _board(name: str | None, operation: Operation) -> Any:
     if name is None:
         return None
+    if operation.is_stream:
+        raise UsageError(f"Board must be left out for {operation.name}, whose ports are streams, which the UART link "
+                         f"does not carry, not {name!r}")
     from platforms.boards import find_board
 
     return find_board(name)
 
 
-def _build_board(operation: Operation, board: Any, work: Path, arguments: argparse.Namespace,
+def _build_board(builder: Any, board: Any, work: Path, arguments: argparse.Namespace,
                  console: Console) -> tuple[Any, dict[str, Any]]:
     """Build the bitstream; return the board's result, and what its netlist answered through the pins."""
     from platforms.build import BUILD_STEPS, build_board
     from platforms.check import check_board
 
+    operation = builder.operation
     with console.progress(f"building for {board.name}", BUILD_STEPS + 1) as progress:
         result = build_board(operation.component, board, folder=work / "board", seed=arguments.seed,
                              timeout=arguments.timeout, progress=progress, dsp=operation.dsp)
         progress.start(f"{board.name}: asking the mapped netlist through its UART pins")
-        check = check_board(result, operation.model, latency=operation.pipeline, seed=arguments.seed)
+        check = check_board(result, operation.model, latency=builder.design.latency, seed=arguments.seed)
         progress.advance()
     return result, check
 

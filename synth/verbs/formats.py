@@ -3,15 +3,16 @@
 import argparse
 import dataclasses
 import shlex
-from collections.abc import Sequence
 from fractions import Fraction
-from typing import Any, Protocol
+from typing import Any
 
 from sw.formats import (
     CATALOG,
+    BlockResolution,
     CatalogEntry,
     FixedPointFormat,
     FloatingPointFormat,
+    PositFormat,
     Resolution,
     ScalarFormat,
     Specials,
@@ -20,12 +21,14 @@ from sw.formats import (
     edges,
     facts,
     number,
-    resolve,
+    resolve_any,
     value_row,
     value_table,
 )
 from sw.formats.facts import MAX_TABLE_WIDTH
 from synth.errors import usage_errors
+from synth.verbs.block_formats import block_documents, list_blocks, show_block
+from synth.verbs.output import Output
 
 _GRID_WIDTH = 8  # bits: a format of up to this many has its values shown as a grid
 _LONGEST_EXACT = 16  # characters that an exact value may take before it is written with a power of two
@@ -34,22 +37,11 @@ _LINE = 76  # characters that a grid may take
 _GRAMMAR = """Fields are sign-exponent-fraction, in bits.
 Other names: e<x>m<y> (up to 16 bits), float<w>_e<x>m<y> with suffix fn or fnuz, minifloat_e<x>m<y>, \
 p3109_k<K>p<P>se, sf or uf,
-int<w>, uint<w>, fixed<W,F>, ufixed<W,F>, ap_fixed<W,I>, ap_ufixed<W,I>, or without brackets fixed8_4, ap_fixed8_m2.
-Any name takes changed fields: e4m3:subnormals=flushed, e4m3:bias=11,specials=none, int8:narrow_range=true.
+int<w>, uint<w>, fixed<W,F>, ufixed<W,F>, ap_fixed<W,I>, ap_ufixed<W,I>, posit<n,es> (n from 3 to 16, es up to 3),
+or without brackets fixed8_4, ap_fixed8_m2, posit8_1. Of block formats also mls<E,M> or mls2_4.
+Any name takes changed fields: e4m3:subnormals=flushed, e4m3:bias=11,specials=none, int8:narrow_range=true,
+mxfp4:block_size=16,scale_rule=even.
 'python -m synth formats NAME' shows one in full."""
-
-
-class Output(Protocol):
-    """What the verb needs of a console."""
-
-    def print(self, text: str = "") -> None:
-        """Print a line."""
-
-    def table(self, title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-        """Print a table."""
-
-    def json(self, document: object) -> None:
-        """Print the one JSON document."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -72,7 +64,13 @@ def run(arguments: argparse.Namespace, console: Output) -> int:
             raise ValueError("Option --values must come with the name of a format, not alone")
         if arguments.name is None:
             return _list(arguments.json, console)
-        resolution = resolve(arguments.name)
+        resolution = resolve_any(arguments.name)
+        if isinstance(resolution, BlockResolution) and arguments.values:
+            raise ValueError(f"Option --values must come with the name of a scalar format, not of the block format "
+                             f"{resolution.format.name}; its elements are {resolution.format.element.name}")
+        if isinstance(resolution, BlockResolution):
+            show_block(resolution, console, as_json=arguments.json)
+            return 0
         wanted = arguments.values or resolution.format.width <= _GRID_WIDTH
         table = value_table(resolution.format) if wanted else None
     return _show(resolution, table, arguments, console)
@@ -80,10 +78,11 @@ def run(arguments: argparse.Namespace, console: Output) -> int:
 
 def _list(as_json: bool, console: Output) -> int:
     if as_json:
-        console.json({"formats": [_document(entry.format, entry) for entry in CATALOG]})
+        console.json({"formats": [_document(entry.format, entry) for entry in CATALOG], "blocks": block_documents()})
         return 0
     floats = [(entry, entry.format) for entry in CATALOG if isinstance(entry.format, FloatingPointFormat)]
     fixed = [(entry, entry.format) for entry in CATALOG if isinstance(entry.format, FixedPointFormat)]
+    posits = [(entry, entry.format) for entry in CATALOG if isinstance(entry.format, PositFormat)]
     console.table("Floating point",
                   ["name", "fields", "bias", "maximum", "smallest normal", "smallest", "special codes", "also called"],
                   [[entry.name, _fields(fmt), str(fmt.bias), number(fmt.max_finite), number(fmt.smallest_normal),
@@ -92,6 +91,10 @@ def _list(as_json: bool, console: Output) -> int:
     console.table("Fixed point and integers", ["name", "minimum", "maximum", "step", "also called"],
                   [[entry.name, number(fmt.min_finite), number(fmt.max_finite), number(fmt.quantum),
                     ", ".join(entry.aliases)] for entry, fmt in fixed])
+    console.table("Posits", ["name", "useed", "maximum", "smallest", "significand", "quire"],
+                  [[entry.name, str(fmt.useed), number(fmt.max_finite), number(fmt.smallest_positive),
+                    _bits(fmt.significand_bits), _bits(_quire_bits(fmt))] for entry, fmt in posits])
+    list_blocks(console)
     console.print(_GRAMMAR)
     return 0
 
@@ -168,6 +171,17 @@ def _facts(fmt: ScalarFormat, entry: CatalogEntry | None) -> list[tuple[str, str
             ("smallest normal", number(fmt.smallest_normal)),
             ("unit roundoff", _short(known["unit_roundoff"]["exact"])),
         ]
+    elif isinstance(fmt, PositFormat):
+        rows = [
+            ("family", "posit"),
+            ("width", f"{_bits(fmt.width)}: 1 sign, a regime of 2 to {fmt.width - 1}, {fmt.exponent_size} exponent, "
+                      "the rest fraction"),
+            ("useed", f"{fmt.useed}: the factor of each further bit of the regime"),
+            ("significand", f"{_bits(fmt.significand_bits)} at most, with the hidden one"),
+            ("special codes", f"NaR (NaN) alone, {_hex(fmt.nan_code, fmt.width)}"),
+            ("unit roundoff", f"{_short(known['unit_roundoff']['exact'])} around 1"),
+            ("quire", f"{_bits(_quire_bits(fmt))} hold a product exactly; a sum of k takes ceil(log2 k) more"),
+        ]
     else:
         rows = [
             ("family", f"fixed point, {'signed (two’s complement)' if fmt.signed else 'unsigned'}"),
@@ -180,6 +194,11 @@ def _facts(fmt: ScalarFormat, entry: CatalogEntry | None) -> list[tuple[str, str
             ("dynamic range", _dynamic_range(known)),
             ("also called", ", ".join(entry.aliases) if entry and entry.aliases else "–"),
             ("source", entry.source if entry else "its name, by the rules of the family")]
+
+
+def _quire_bits(fmt: PositFormat) -> int:
+    bits: Any = facts(fmt)["quire_bits"]
+    return int(bits)
 
 
 def _bits(count: int) -> str:
@@ -210,9 +229,9 @@ def _hex(code: int, width: int) -> str:
 
 
 def _grid(fmt: ScalarFormat, table: list[ValueRow], console: Output) -> None:
-    """Print the values in rows of consecutive codes; of a signed floating-point format the half with sign 0."""
+    """Print the values in rows of consecutive codes; of signed floats and of posits the half with sign 0."""
     mirrored = isinstance(fmt, FloatingPointFormat) and fmt.signed
-    half = table[:len(table) // 2] if mirrored else table
+    half = table[:len(table) // 2] if mirrored or isinstance(fmt, PositFormat) else table
     cell = 3 + max(len(row.decimal) for row in half)
     columns = min(16, len(half), 1 << max(0, (_LINE // cell).bit_length() - 1))
     starts = range(0, len(half), columns)
@@ -224,3 +243,6 @@ def _grid(fmt: ScalarFormat, table: list[ValueRow], console: Output) -> None:
         first = value_row(fmt, sign).decimal
         but = f", but {_hex(sign, fmt.width)} is NaN" if first == "NaN" else ""
         console.print(f"Codes from {_hex(sign, fmt.width)} on are these with a minus sign{but}.")
+    elif isinstance(fmt, PositFormat):
+        console.print(f"Code {_hex(fmt.nan_code, fmt.width)} is NaR; the code of a negative number is the two's "
+                      f"complement of its magnitude's, {_hex(fmt.nan_code + 1, fmt.width)} that of the most negative one.")

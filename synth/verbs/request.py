@@ -1,29 +1,45 @@
 """What ``build`` and ``verify`` have in common: from arguments to an operation and targets, and how both report."""
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sw.formats import OverflowPolicy, RoundingMode, ScalarFormat, number, resolve
-from sw.reference import Multiplication
-from synth.errors import UsageError, usage_errors
-from synth.operations import Operation
+from sw.formats import OverflowPolicy, RoundingMode
+from synth.errors import UsageError
+from synth.operations import DEFAULT_RANDOM_BITS, FLAGS, OPERATIONS, Operation, Request, find_operation
 from synth.targets import TARGETS, Target, find_device, find_target
-
-DEFAULT_RANDOM_BITS = 8
-"""Random bits of a stochastic rounding unless asked otherwise."""
 
 
 def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that describe an operator."""
     from synth.__main__ import natural, positive
 
+    width = max(map(len, OPERATIONS))
+    parser.epilog = "operations:\n" + "\n".join(
+        f"  {kind.name:{width}}  {kind.summary}\n  {'':{width}}  {' '.join(FLAGS[name] for name in kind.options)}"
+        for kind in OPERATIONS.values())
     group = parser.add_argument_group("operator")
-    group.add_argument("--fmt", metavar="NAME", required=True,
-                       help="format of the operands and the result, such as e4m3, int8 or 'fixed<8,4>'")
+    group.add_argument("--op", metavar="NAME", default="multiply",
+                       help=f"operation: {', '.join(OPERATIONS)} (default: multiply)")
+    group.add_argument("--fmt", metavar="NAME",
+                       help="format of the operands, and of the result unless --out-fmt says otherwise, such as e4m3, "
+                            "int8, 'fixed<8,4>' or 'posit<8,1>'")
     group.add_argument("--fmt-b", metavar="NAME", help="format of the second operand (default: as the first)")
+    group.add_argument("--fmt-c", metavar="NAME", help="format of the addend of fma; of what sums start from, for "
+                                                       "accumulators (default: none, sums start from zero)")
     group.add_argument("--out-fmt", metavar="NAME", help="format of the result (default: as the first operand)")
-    group.add_argument("--op", metavar="NAME", default="multiply", help="operation (default: multiply)")
+    group.add_argument("--accumulator", metavar="NAME", help="format of the accumulator's register")
+    group.add_argument("--accumulator-width", metavar="BITS", type=positive("Accumulator width"),
+                       help="width of an exact accumulator (default: as --terms needs)")
+    group.add_argument("--terms", metavar="K", type=positive("Terms"), help="longest sum that has to be exact")
+    group.add_argument("--lanes", metavar="N", type=positive("Lanes"), help="pairs of operands side by side")
+    group.add_argument("--chunk", metavar="N", type=positive("Chunk"), help="terms of a chunk")
+    group.add_argument("--hot", metavar="K", type=positive("Hot"), help="most powers of two of a weight")
+    group.add_argument("--max-shift", metavar="N", type=natural("Maximum shift"), help="largest power of two")
+    group.add_argument("--size", metavar="N", type=positive("Size"), help="rows and columns of the array")
+    group.add_argument("--mac", metavar="NAME", help="accumulator in each cell of the array")
+    group.add_argument("--random-source", metavar="NAME",
+                       help="where random bits come from: port, or lfsr for a register of the circuit's own")
     group.add_argument("--rounding", metavar="MODE", default="nearest-even",
                        help=f"one of {', '.join(mode.value for mode in RoundingMode)} (default: nearest-even)")
     group.add_argument("--overflow", metavar="POLICY", default="saturate",
@@ -33,6 +49,12 @@ def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pipeline", metavar="N", type=natural("Pipeline"), default=0,
                        help="register stages (default: 0, combinational)")
     group.add_argument("--dsp", action="store_true", help="allow hard multipliers")
+    group = parser.add_argument_group("check")
+    group.add_argument("--exhaustive", action="store_true",
+                       help="run every combination of up to 32 operand bits rather than 24 (hours at 32)")
+    group.add_argument("--samples", metavar="N", type=positive("Samples"),
+                       help="random vectors where not every combination is run, and transfers through a stream "
+                            "operation (default: 1048576)")
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
@@ -59,93 +81,80 @@ def chosen_targets(arguments: argparse.Namespace, default: Sequence[str] | None 
     return targets
 
 
-def operation_from(arguments: argparse.Namespace) -> Operation:
-    """Return the operation that the arguments describe.
+def operation_from(arguments: argparse.Namespace) -> tuple[Operation, list[str]]:
+    """Return the operation that the arguments describe, and which formats were understood and how to ask for others.
 
     Raises
     ------
     UsageError
         If an argument names nothing, or the parameters do not go together.
     """
-    if arguments.op != "multiply":
-        raise UsageError(f"Operation must be multiply, the only one of this version, not {arguments.op!r}")
-    with usage_errors():
-        a = resolve(arguments.fmt).format
-        b = a if arguments.fmt_b is None else resolve(arguments.fmt_b).format
-        result = a if arguments.out_fmt is None else resolve(arguments.out_fmt).format
-        rounding = _member(RoundingMode, "Rounding mode", arguments.rounding)
-        random_bits = arguments.random_bits or (DEFAULT_RANDOM_BITS if rounding is RoundingMode.STOCHASTIC else 0)
-        model = Multiplication(a=a, b=b, result=result, rounding=rounding, random_bits=random_bits,
-                               overflow=_member(OverflowPolicy, "Overflow policy", arguments.overflow))
-    return Operation(name=arguments.op, model=model, pipeline=arguments.pipeline, dsp=arguments.dsp)
+    names = ("op", *FLAGS, "rounding", "overflow", "random_bits", "pipeline", "dsp")
+    request = Request(**{name: getattr(arguments, name) for name in names})
+    return request.operation(find_operation(arguments.op)), request.notes
 
 
-def _member(kind: Any, noun: str, text: str) -> Any:
-    values = [member.value for member in kind]
-    if text not in values:
-        raise UsageError(f"{noun} must be one of {', '.join(values)}, not {text!r}")
-    return kind(text)
+def check_options(arguments: argparse.Namespace) -> dict[str, int]:
+    """Return how much is to be checked, as keyword arguments of a plan."""
+    from synth.build import EXHAUSTIVE_BITS, MAX_EXHAUSTIVE_BITS, SAMPLES
+
+    return {"exhaustive_bits": MAX_EXHAUSTIVE_BITS if arguments.exhaustive else EXHAUSTIVE_BITS,
+            "samples": arguments.samples or SAMPLES}
 
 
-def describe(arguments: argparse.Namespace, operation: Operation) -> str:
+def describe(operation: Operation, notes: Sequence[str]) -> str:
     """Say which formats were understood and how to ask for others, and which circuit is meant."""
-    model = operation.model
-    notes = [resolve(name).note for name in (arguments.fmt, arguments.fmt_b, arguments.out_fmt) if name is not None]
-    lines = list(dict.fromkeys(note for note in notes if note))
-    overflow = {
-        OverflowPolicy.SATURATE: f"saturating at {_range(model.result)}",
-        OverflowPolicy.SATURATE_SYMMETRIC: f"saturating at ±{number(model.result.max_finite)}",
-        OverflowPolicy.INFINITY: "overflowing to "
-                                 + ("infinity" if model.result.has_infinity else "NaN"),
-        OverflowPolicy.WRAP: "wrapping",
-    }[model.overflow]
-    other = next((policy for policy in (OverflowPolicy.INFINITY, OverflowPolicy.WRAP)
-                  if policy is not model.overflow and _applies(model.result, policy)), None)
-    if other is not None:
-        overflow += f" (--overflow {other.value} asks otherwise)"
-    plural = "s" if operation.pipeline > 1 else ""
-    stages = f"{operation.pipeline} pipeline stage{plural}" if operation.pipeline else "combinational"
-    lines.append(f"{operation.name}: {model.a.name} × {model.b.name} → {model.result.name}, "
-                 f"rounding {model.rounding.value}, {overflow}, {stages}")
-    return "\n".join(lines)
-
-
-def _range(fmt: ScalarFormat) -> str:
-    if fmt.min_finite == -fmt.max_finite:
-        return f"±{number(fmt.max_finite)}"
-    return f"{number(fmt.min_finite)} and {number(fmt.max_finite)}"
-
-
-def _applies(fmt: ScalarFormat, policy: OverflowPolicy) -> bool:
-    try:
-        fmt.check_overflow(policy)
-    except ValueError:
-        return False
-    return True
+    return "\n".join([*notes, operation.describe()])
 
 
 def verdict(operation: Operation, results: Sequence[dict[str, Any]]) -> list[str]:
     """Say how many vectors agree, in one line for all targets of which the same holds."""
-    from synth.verify import describe_value
-
     lines: dict[str, list[str]] = {}
     for result in results:
         verification = result.get("verification")
         if not verification:
             continue
-        vectors, wrong = verification["vectors"], verification["mismatches"]
-        kind = "operand pairs" if verification["method"] == "exhaustive" and not operation.model.random_bits \
-            else "vectors"
-        against = " and with ".join(f"the {name}" for name in verification["against"])
-        line = f"{vectors - wrong:,} of {vectors:,} {kind} ({verification['method']}) of the mapped netlist agree " \
-               f"with {against}"
+        line = _coverage(operation, verification)
+        line += f" of the mapped netlist agree with {' and with '.join(f'the {n}' for n in verification['against'])}"
         if verification["skipped"]:
             line += f" (torch quantizer not asked: {verification['skipped']})"
-        first = verification["first_mismatch"]
-        if first:
-            model = operation.model
-            line += (f"; first mismatch: {describe_value(model.a, first['a'])} × "
-                     f"{describe_value(model.b, first['b'])} gives {describe_value(model.result, first['got'])}, "
-                     f"not {describe_value(model.result, first['want'])}")
+        if verification["first_mismatch"]:
+            line += f"; first mismatch: {_mismatch(operation, verification['first_mismatch'])}"
         lines.setdefault(line, []).append(TARGETS[result["target"]].title)
     return [f"{', '.join(titles)}: {line}" for line, titles in lines.items()]
+
+
+def _coverage(operation: Operation, verification: Mapping[str, Any]) -> str:
+    count, wrong = verification["vectors"], verification["mismatches"]
+    right = max(0, count - wrong)
+    if verification["method"] == "sequences":
+        return (f"{right:,} of {count:,} results ({verification['transfers']:,} transfers in "
+                f"{verification['sequences']:,} sequences with {verification['stalls']:,} stalls and "
+                f"{verification['resets']:,} resets; latency measured {verification['latency_checked']:,} times)")
+    pairs = list(operation.model.inputs) == ["a", "b"] and verification["method"] == "exhaustive"
+    parts = ", ".join(f"{number:,} {kind}" for kind, number in verification["parts"].items())
+    method = verification["method"] if verification["method"] == "exhaustive" else f"corners+random: {parts}"
+    return f"{right:,} of {count:,} {'operand pairs' if pairs else 'vectors'} ({method})"
+
+
+def _mismatch(operation: Operation, first: Mapping[str, Any]) -> str:
+    """Describe the first mismatch of a netlist."""
+    if "rule" in first:
+        where = f" in sequence {first['sequence']} before transfer {first['transfer']}" if "sequence" in first else ""
+        text = f"{first['rule']}{where}"
+    else:
+        text = ", ".join(f"{name} {_value(operation, name, code)}" for name, code in first["inputs"].items())
+    if "got" in first:
+        text += " gives " + ", ".join(f"{_value(operation, name, code)}, not "
+                                      f"{_value(operation, name, first['want'][name])}"
+                                      for name, code in first["got"].items())
+    return text
+
+
+def _value(operation: Operation, name: str, code: int | list[int]) -> str:
+    from synth.verify import describe_value
+
+    fmt = operation.ports[name].format
+    if isinstance(code, list):
+        return f"[{', '.join(describe_value(fmt, item) for item in code)}]"
+    return describe_value(fmt, code)

@@ -9,6 +9,7 @@ from synth.errors import ExitCode
 from synth.verbs.request import (
     add_operation_arguments,
     add_target_arguments,
+    check_options,
     chosen_targets,
     describe,
     operation_from,
@@ -27,10 +28,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from synth.build import Builder, Plan, summary
     from synth.store import Store, cache_folder
 
-    operation = operation_from(arguments)
+    operation, notes = operation_from(arguments)
     plan = Plan(operation=operation, targets=chosen_targets(arguments), device=None, seeds=(),
-                vector_seed=arguments.seed, jobs=arguments.jobs, timeout=arguments.timeout)
-    console.print(describe(arguments, operation))
+                vector_seed=arguments.seed, jobs=arguments.jobs, timeout=arguments.timeout,
+                **check_options(arguments))
+    console.print(describe(operation, notes))
     store = Store(cache_folder(), warn=console.warn)
     builder = Builder(plan, store=store)
     with tempfile.TemporaryDirectory(prefix="narrowgauge-") as work:
@@ -41,7 +43,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     checks = [{"target": result["target"], **result["verification"]} for result in results if "error" not in result]
     parameters = operation.parameters()
     console.json({
-        "operation": operation.name, "formats": {port: parameters[port] for port in ("a", "b", "result")},
+        "operation": operation.name, "formats": operation.formats(),
         "parameters": parameters,
         **({key: checks[0][key] for key in ("method", "vectors", "against", "skipped")} if checks else {}),
         "mismatches": sum(check["mismatches"] for check in checks),

@@ -1,6 +1,10 @@
 """Proof that a circuit is its format's arithmetic, on the mapped netlist itself."""
 
-from synth.verify.agreement import Expectation, check, describe_value, expect
-from synth.verify.vectors import Vectors, corner_codes, operand_vectors
+from synth.verify.agreement import Expected, check, describe_value, expect
+from synth.verify.functions import Expectation, check_function
+from synth.verify.streams import check_stream
+from synth.verify.transfers import Transfers, stream_transfers
+from synth.verify.vectors import Vectors, corner_codes, function_vectors
 
-__all__ = ["Expectation", "Vectors", "check", "corner_codes", "describe_value", "expect", "operand_vectors"]
+__all__ = ["Expectation", "Expected", "Transfers", "Vectors", "check", "check_function", "check_stream",
+           "corner_codes", "describe_value", "expect", "function_vectors", "stream_transfers"]

@@ -1,20 +1,23 @@
 """Which operands a circuit is run on: all of them where that is affordable, otherwise corners and seeded random."""
 
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sw.formats import FloatingPointFormat, ScalarFormat
+from sw.formats import FloatingPointFormat, OverflowPolicy, RoundingMode, ScalarFormat
+from sw.reference.model import Codes, Function, Port
 
-EXHAUSTIVE_BITS = 20
-"""Operand bits up to which every combination is run by default: a million vectors, seconds of exact arithmetic."""
+SPECIAL_SAMPLES = 1 << 16
+"""Halfway cases, and cancelling operands, at most this many of each."""
 
-SAMPLES = 1 << 17
-"""Corner combinations, and random vectors, each at most this many."""
+BLOCK = 1 << 19
+"""Vectors that are handled at a time."""
 
-Codes = NDArray[np.uint64]
+Inputs = dict[str, Codes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,20 +28,47 @@ class Vectors:
     ----------
     method : str
         ``exhaustive`` or ``corners+random``.
-    operands : mapping of port name to uint64 array
-        One code a vector.
+    ports : mapping of port name to Port
+    count : int
+        Number of vectors.
+    operands : mapping of port name to codes, or None
+        One code a vector; None where they are made as they are asked for.
+    parts : mapping of name to int
+        How many vectors of each kind there are.
     """
 
     method: str
-    operands: Mapping[str, Codes]
+    ports: Mapping[str, Port]
+    count: int
+    operands: Mapping[str, Codes] | None
+    parts: Mapping[str, int]
 
-    @property
-    def count(self) -> int:
-        """Number of vectors."""
-        return len(next(iter(self.operands.values())))
+    def block(self, start: int, stop: int) -> Inputs:
+        """Return the operands of the vectors from ``start`` to ``stop``."""
+        if self.operands is not None:
+            return {name: codes[start:stop] for name, codes in self.operands.items()}
+        index = np.arange(start, min(stop, self.count), dtype=np.uint64)
+        operands: Inputs = {}
+        for name, port in self.ports.items():
+            columns = []
+            for _ in range(port.lanes or 1):
+                columns.append((index % np.uint64(port.codes)).astype(np.uint64))
+                index = index // np.uint64(port.codes)
+            operands[name] = columns[0] if port.lanes is None else np.stack(columns, axis=1)
+        return operands
+
+    def blocks(self) -> Iterator[tuple[int, Inputs]]:
+        """Return all vectors in blocks, each with the number of its first one."""
+        for start in range(0, self.count, BLOCK):
+            yield start, self.block(start, start + BLOCK)
+
+    def vector(self, index: int) -> dict[str, int | list[int]]:
+        """Return one vector as integers."""
+        return {name: [int(code) for code in codes[0]] if codes.ndim > 1 else int(codes[0])
+                for name, codes in self.block(index, index + 1).items()}
 
 
-def corner_codes(fmt: ScalarFormat) -> Codes:
+def corner_codes(fmt: ScalarFormat) -> NDArray[np.uint64]:
     """Return the codes where a format's arithmetic turns: ends of binades, powers of two, extremes, specials."""
     if fmt.width <= 8:
         return np.arange(1 << fmt.width, dtype=np.uint64)
@@ -50,52 +80,129 @@ def corner_codes(fmt: ScalarFormat) -> Codes:
         sign = 1 << (fmt.width - 1)
         codes = magnitudes + ([code | sign for code in magnitudes] if fmt.signed else [])
     else:
+        # Powers of two are the ends of a posit's regimes too.
         mask = (1 << fmt.width) - 1
         powers = [1 << bit for bit in range(fmt.width)]
         codes = sorted({(sign * power + step) & mask for power in powers for sign in (1, -1) for step in (-1, 0, 1)})
     return np.array(codes, dtype=np.uint64)
 
 
-def operand_vectors(formats: Mapping[str, ScalarFormat], *, random_bits: int, seed: int,
-                    exhaustive_bits: int = EXHAUSTIVE_BITS, samples: int = SAMPLES) -> Vectors:
-    """Return the vectors for a circuit with these operand ports.
+def port_corners(port: Port) -> Codes:
+    """Return the corner codes of a port: those of its format, or the extremes of plain bits."""
+    if port.format is not None and port.width <= 64:
+        return corner_codes(port.format)
+    last = port.codes - 1
+    return np.array(sorted({0, min(1, last), port.codes >> 1, last}), dtype=np.uint64 if port.width <= 64 else object)
+
+
+def random_codes(port: Port, generator: np.random.Generator, count: int) -> Codes:
+    """Return uniform codes of a port."""
+    shape = (count,) if port.lanes is None else (count, port.lanes)
+    if port.width <= 64:
+        return generator.integers(0, port.codes, shape, dtype=np.uint64)
+    limbs = [generator.integers(0, 1 << 32, shape, dtype=np.uint64).astype(object) << shift
+             for shift in range(0, port.width, 32)]
+    wide: Codes = np.bitwise_or.reduce(limbs) & ((1 << port.width) - 1)
+    return wide
+
+
+def random_corners(port: Port, generator: np.random.Generator, count: int) -> Codes:
+    """Return codes picked from a port's corners."""
+    corners = port_corners(port)
+    shape = (count,) if port.lanes is None else (count, port.lanes)
+    picked: Codes = corners[generator.integers(0, len(corners), shape)]
+    return picked
+
+
+def combinations(ports: Mapping[str, Port]) -> int:
+    """Return how many combinations of input codes there are."""
+    count = 1
+    for port in ports.values():
+        count *= port.codes ** (port.lanes or 1)
+    return count
+
+
+def function_vectors(model: Function, *, seed: int, exhaustive_bits: int, samples: int,
+                     cancelling: Callable[[np.random.Generator, int], Inputs] | None = None) -> Vectors:
+    """Return the vectors for a circuit without memory.
+
+    Every combination where there are at most ``2**exhaustive_bits``. Otherwise combinations of corners (ends of
+    binades, powers of two, extremes, special codes), operands whose result lies halfway between two codes,
+    cancelling operands where the operation has any, and uniform random ones.
 
     Parameters
     ----------
-    formats : mapping of port name to format
-    random_bits : int, bits
-        Width of the port ``random``; 0 if there is none.
+    model : Function
     seed : int
-        Of the random part.
+        Of everything that is picked at random.
     exhaustive_bits : int
-        Largest sum of operand bits for which every combination is made.
     samples : int
-        Otherwise, how many combinations of corners at most, and how many random vectors after them.
+        How many random vectors; of combinations of corners, at most as many.
+    cancelling : callable, optional
+        Returns operands whose sum loses its leading digits.
     """
-    widths = {name: fmt.width for name, fmt in formats.items()}
-    if random_bits:
-        widths["random"] = random_bits
-    total = sum(widths.values())
-    if total <= exhaustive_bits:
-        index = np.arange(1 << total, dtype=np.uint64)
-        operands: dict[str, Codes] = {}
-        for name, width in widths.items():
-            operands[name] = index & np.uint64((1 << width) - 1)
-            index = index >> np.uint64(width)
-        return Vectors(method="exhaustive", operands=operands)
+    ports = model.inputs
+    total = combinations(ports)
+    if total <= 1 << exhaustive_bits:
+        return Vectors(method="exhaustive", ports=ports, count=total, operands=None, parts={"all": total})
     generator = np.random.default_rng(seed)
-    corners = {name: corner_codes(fmt) for name, fmt in formats.items()}
-    if random_bits:
-        corners["random"] = np.array([0, 1, 1 << (random_bits - 1), (1 << random_bits) - 1], dtype=np.uint64)
-    combinations = int(np.prod([len(codes) for codes in corners.values()], dtype=object))
-    if combinations <= samples:
-        picks = np.arange(combinations, dtype=np.uint64)
-    else:
-        picks = generator.integers(0, combinations, samples, dtype=np.uint64)
-    operands = {}
-    for name, codes in corners.items():
-        size = np.uint64(len(codes))
-        random = generator.integers(0, 1 << widths[name], samples, dtype=np.uint64)
-        operands[name] = np.concatenate([codes[picks % size], random])
-        picks = picks // size
-    return Vectors(method="corners+random", operands=operands)
+    parts: dict[str, Inputs] = {"corners": _corner_combinations(ports, generator, samples)}
+    special = min(SPECIAL_SAMPLES, samples)
+    halfway = _halfway(model, generator, special)
+    if halfway is not None:
+        parts["halfway"] = halfway
+    if cancelling is not None:
+        parts["cancelling"] = cancelling(generator, special)
+    parts["random"] = {name: random_codes(port, generator, samples) for name, port in ports.items()}
+    operands = {name: np.concatenate([part[name] for part in parts.values()]) for name in ports}
+    counts = {kind: len(next(iter(part.values()))) for kind, part in parts.items()}
+    return Vectors(method="corners+random", ports=ports, count=sum(counts.values()), operands=operands, parts=counts)
+
+
+def _corner_combinations(ports: Mapping[str, Port], generator: np.random.Generator, samples: int) -> Inputs:
+    corners = {name: port_corners(port) for name, port in ports.items()}
+    count = 1
+    for name, port in ports.items():
+        count *= len(corners[name]) ** (port.lanes or 1)
+    if count > samples:
+        return {name: random_corners(port, generator, samples) for name, port in ports.items()}
+    picks = np.arange(count, dtype=np.int64)
+    operands: Inputs = {}
+    for name, port in ports.items():
+        columns = []
+        for _ in range(port.lanes or 1):
+            columns.append(corners[name][picks % len(corners[name])])
+            picks = picks // len(corners[name])
+        operands[name] = columns[0] if port.lanes is None else np.stack(columns, axis=1)
+    return operands
+
+
+def _halfway(model: Function, generator: np.random.Generator, samples: int) -> Inputs | None:
+    """Return operands whose exact result lies halfway between two codes of the result format.
+
+    These are the ones for which rounding halves up and halves down differ, found among operands of which half are
+    corners, with few significant digits. None where the operation has no rounding.
+    """
+    if not (dataclasses.is_dataclass(model) and hasattr(model, "rounding")):
+        return None
+    changes: dict[str, Any] = {}
+    if getattr(model, "random_bits", 0):
+        changes["random_bits"] = 0
+    overflow = getattr(model, "overflow", None)
+    if overflow is not None and overflow is not OverflowPolicy.SATURATE:
+        changes["overflow"] = OverflowPolicy.SATURATE
+    up, down = (dataclasses.replace(model, rounding=mode, **changes)
+                for mode in (RoundingMode.NEAREST_UP, RoundingMode.NEAREST_DOWN))
+    pool: Inputs = {}
+    for name, port in model.inputs.items():
+        pool[name] = random_codes(port, generator, 4 * samples)
+        corners = generator.random(4 * samples) < 0.5
+        pool[name][corners] = random_corners(port, generator, 4 * samples)[corners]
+    asked = {name: codes for name, codes in pool.items() if name in up.inputs}
+    answers = [rounded.evaluate(asked) for rounded in (up, down)]
+    ties = np.zeros(4 * samples, dtype=bool)
+    for name in answers[0]:
+        different = answers[0][name] != answers[1][name]
+        ties |= different if different.ndim == 1 else different.any(axis=1)
+    chosen = np.flatnonzero(ties)[:samples]
+    return {name: codes[chosen] for name, codes in pool.items()}
