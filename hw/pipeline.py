@@ -1,11 +1,32 @@
 """Registers between the steps of a datapath."""
 
+import operator
+
 from amaranth.hdl import *
 
-__all__ = ["MAX_PIPELINE", "delay", "distribute"]
+__all__ = ["MAX_PIPELINE", "delay", "distribute", "require_pipeline"]
 
 MAX_PIPELINE = 64
 """Most register stages that an operator takes: far beyond use, and far below what would exhaust a machine."""
+
+
+def require_pipeline(pipeline):
+    """Return ``pipeline`` if it is a number of register stages.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is not an integer, or not between 0 and ``MAX_PIPELINE``.
+    """
+    try:
+        if isinstance(pipeline, bool):
+            raise TypeError
+        stages = operator.index(pipeline)
+    except TypeError:
+        raise TypeError(f"Pipeline must be an integer, not {pipeline!r}") from None
+    if not 0 <= stages <= MAX_PIPELINE:
+        raise ValueError(f"Pipeline must be between 0 and {MAX_PIPELINE} register stages, not {pipeline!r}")
+    return stages
 
 
 def delay(m, value, cycles, *, name="delayed"):

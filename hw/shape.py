@@ -3,7 +3,7 @@
 from amaranth.hdl import *
 from amaranth.lib import data
 
-from sw.formats import FixedPointFormat, FloatingPointFormat
+from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat
 
 __all__ = ["code_shape", "is_format", "require_format"]
 
@@ -13,13 +13,14 @@ def code_shape(fmt):
 
     Parameters
     ----------
-    fmt : FloatingPointFormat or FixedPointFormat
+    fmt : FloatingPointFormat, FixedPointFormat or PositFormat
 
     Returns
     -------
     amaranth.lib.data.StructLayout or Shape
         For a float, a structure of ``fraction``, ``exponent`` and, where there is one, ``sign``, from bit 0 up
         (a format without fraction bits has a ``fraction`` of no bits). For fixed point, a signed or unsigned shape.
+        For a posit a signed one: its fields move, but its codes order as integers do.
 
     Raises
     ------
@@ -29,6 +30,8 @@ def code_shape(fmt):
     require_format("Format", fmt)
     if isinstance(fmt, FixedPointFormat):
         return signed(fmt.width) if fmt.signed else unsigned(fmt.width)
+    if isinstance(fmt, PositFormat):
+        return signed(fmt.width)
     fields = {"fraction": unsigned(fmt.fraction_bits), "exponent": unsigned(fmt.exponent_bits)}
     if fmt.signed:
         fields["sign"] = unsigned(1)
@@ -37,7 +40,7 @@ def code_shape(fmt):
 
 def is_format(value):
     """Whether ``value`` is a format that hardware can be built for."""
-    return isinstance(value, (FloatingPointFormat, FixedPointFormat))
+    return isinstance(value, (FloatingPointFormat, FixedPointFormat, PositFormat))
 
 
 def require_format(noun, value):
@@ -50,5 +53,6 @@ def require_format(noun, value):
     """
     if not is_format(value):
         mend = f"; write sw.formats.parse({value!r})" if isinstance(value, str) else ""
-        raise TypeError(f"{noun} must be a FloatingPointFormat or a FixedPointFormat, not {value!r}{mend}")
+        raise TypeError(f"{noun} must be a FloatingPointFormat, a FixedPointFormat or a PositFormat, not "
+                        f"{value!r}{mend}")
     return value

@@ -17,7 +17,7 @@ from hw.convert.number import Number, named
 from hw.convert.round import fraction_bits_needed
 from hw.pipeline import MAX_PIPELINE, delay, distribute
 from hw.shape import require_format
-from sw.formats import FixedPointFormat, FloatingPointFormat, OverflowPolicy, RoundingMode
+from sw.formats import FixedPointFormat, FloatingPointFormat, OverflowPolicy, PositFormat, RoundingMode
 from sw.reference import Multiplication
 
 __all__ = ["Multiplier", "Structure"]
@@ -47,11 +47,11 @@ class Multiplier(wiring.Component):
 
     Parameters
     ----------
-    a : FloatingPointFormat or FixedPointFormat
+    a : FloatingPointFormat, FixedPointFormat or PositFormat
         Format of the first operand.
-    b : FloatingPointFormat or FixedPointFormat, optional
+    b : FloatingPointFormat, FixedPointFormat or PositFormat, optional
         Format of the second operand; that of the first by default.
-    result : FloatingPointFormat or FixedPointFormat, optional
+    result : FloatingPointFormat, FixedPointFormat or PositFormat, optional
         Format of the result; by default that of the operands, if they have the same.
     rounding : RoundingMode
     overflow : OverflowPolicy
@@ -193,7 +193,7 @@ class Multiplier(wiring.Component):
         return delay(m, truth_table(m, inputs, values, len(self.o)), self._pipeline, name="code")
 
     def _product(self, m):
-        """Sign, magnitude and exponent apart: some format is a float."""
+        """Sign, magnitude and exponent apart: some format is a float or a posit."""
         cycles = distribute(self._pipeline, ("product", "align", "round", "unpack"))
         normalised = self._structure is Structure.NORMALISE_OPERANDS
         a, b = (decode(m, fmt, code, normalised=normalised, name=name).delayed(m, cycles["unpack"])
@@ -222,17 +222,20 @@ class Multiplier(wiring.Component):
         return delay(m, self.random, cycles, name="random") if self.random_bits else None
 
 
-def multiply(m, a, b, fmt, hard_multiplier):
+def multiply(m, a, b, fmt, hard_multiplier, *, scale_for=float_scale):
     """Return the exact product of two numbers, with IEEE 754's rules for special values (754-2019 sections 6, 7.2).
 
     Parameters
     ----------
     m : Module
     a, b : Number
-    fmt : FloatingPointFormat or FixedPointFormat
+    fmt : FloatingPointFormat, FixedPointFormat or PositFormat
         What the product will be rounded to: the constant that this asks for is added to the exponents here.
     hard_multiplier : bool
         Whether the product of the magnitudes is left to the synthesizer.
+    scale_for : callable
+        Takes the width of the product and ``fmt``; returns the scale for which what comes next needs no constant in
+        its exponent, or None if there is none.
 
     Returns
     -------
@@ -243,7 +246,7 @@ def multiply(m, a, b, fmt, hard_multiplier):
     magnitude = named(
         m, multiply_integers(m, a.magnitude, b.magnitude, hard_multiplier=hard_multiplier)[:bits], "magnitude")
     scale = a.scale + b.scale
-    wanted = float_scale(bits, fmt)
+    wanted = scale_for(bits, fmt)
     offset = 0 if wanted is None else scale - wanted
     exponents = range(a.min_exponent + b.min_exponent + offset, a.max_exponent + b.max_exponent + offset + 1)
     exponent = Signal(Shape.cast(exponents), name="exponent")
@@ -300,15 +303,31 @@ def default_structure(a, b, result, random_bits=0):
     float16                             466 / 496 / 296     425 / 473 / 282 *
     float8_e4m3fn by int4               82 / 82 / 58 *      92 / 100 / 70
     int8 by int8 to float16             205 / 223 / 147 *   230 / 242 / 143
+    posit<3,0>                          14 / 11 / 7 *                          15 / 18 / 3
+    posit<4,1>                          29 / 30 / 21 *                         97 / 87 / 14
+    posit<5,1>                          44 / 47 / 26 *                         296 / 292 / 109
+    posit<6,1>                          95 / 89 / 57 *                         1199 / 1247 / 562
+    posit<8,0>                          175 / 192 / 143 *
+    posit<8,1>                          162 / 174 / 130 *
+    posit<8,2>                          147 / 159 / 114 *
+    float8_e4m3fn by posit<8,1>         134 / 145 / 101 *   160 / 171 / 126
+    float8_e4m3fn to posit<8,1>         101 / 113 / 79 *    120 / 132 / 90
+    float6_e2m3fn to posit<8,1>         83 / 90 / 56 *      97 / 114 / 75
+    float16 to posit<16,1>              450 / 478 / 305     428 / 460 / 293 *
+    int8 by posit<8,1>                  184 / 207 / 136 *   200 / 206 / 146
+    int8 by int8 to posit<8,1>          219 / 231 / 136 *   222 / 236 / 137
     ==================================  ==================  =================  =============
+
+    A posit is unpacked with its significand normalised in either structure.
     """
+    posits = any(isinstance(fmt, PositFormat) for fmt in (a, b, result))
     tiny = 4 if any(isinstance(fmt, FloatingPointFormat) for fmt in (a, b, result)) else 3
-    if max(a.width, b.width, result.width) <= tiny and not random_bits:
+    if max(a.width, b.width, result.width) <= tiny and not random_bits and not posits:
         return Structure.TRUTH_TABLE
     floats = [fmt for fmt in (a, b) if isinstance(fmt, FloatingPointFormat)]
     if isinstance(result, FixedPointFormat):
         return Structure.NORMALISE_PRODUCT  # fixed point needs no normalised significand
-    if len(floats) == 2 and (max(fmt.exponent_bits for fmt in floats) <= 2
+    if len(floats) == 2 and (max(fmt.exponent_bits for fmt in floats) <= 2 and not posits
                              or min(fmt.fraction_bits for fmt in floats) >= 10):
         return Structure.NORMALISE_PRODUCT
     return Structure.NORMALISE_OPERANDS

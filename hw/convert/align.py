@@ -1,13 +1,14 @@
 """Alignment: a number's magnitude shifted onto the grid of a format, with what falls off its end."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from amaranth.hdl import *
 
 from hw.convert.number import Number, named
+from hw.convert.posit import align_posit, posit_scale
 from hw.convert.round import shift_right
 from hw.pipeline import delay
-from sw.formats import FixedPointFormat, FloatingPointFormat, Subnormals
+from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, Subnormals
 
 __all__ = ["Aligned", "align", "float_scale"]
 
@@ -34,6 +35,8 @@ class Aligned:
         Whether a zero comes out as zero of itself, whatever the rounding, rather than by its flag.
     number : Number
         Sign and flags.
+    above : Value, 1 bit
+        For fixed point, the bit of the magnitude next above those of ``lower``, one of those that ``beyond`` sums up.
     """
 
     lower: Value
@@ -43,10 +46,11 @@ class Aligned:
     addend: Value
     zero_is_zero: bool
     number: Number
+    above: Value = field(default_factory=lambda: C(0, 1))
 
     def delayed(self, m, cycles):
         """Return the same ``cycles`` clock cycles later."""
-        names = ("lower", "fraction", "sticky", "beyond", "addend")
+        names = ("lower", "fraction", "sticky", "beyond", "addend", "above")
         return replace(self, number=self.number.flags_delayed(m, cycles),
                        **{name: delay(m, getattr(self, name), cycles, name=name) for name in names})
 
@@ -58,7 +62,7 @@ def align(m, number, fmt, bits):
     ----------
     m : Module
     number : Number
-    fmt : FloatingPointFormat or FixedPointFormat
+    fmt : FloatingPointFormat, FixedPointFormat or PositFormat
     bits : int
         How many bits of the fraction the rounding mode looks at (``round.fraction_bits_needed``).
 
@@ -68,6 +72,10 @@ def align(m, number, fmt, bits):
     """
     if isinstance(fmt, FixedPointFormat):
         return _align_fixed(m, number, fmt, bits)
+    if isinstance(fmt, PositFormat):
+        lower, fraction, sticky = align_posit(m, number, fmt, bits)
+        return Aligned(number=number, lower=lower, fraction=fraction, sticky=sticky, beyond=C(0, 1), addend=C(0, 0),
+                       zero_is_zero=False)
     if fmt.radix == 4:
         return _align_radix_4(m, number, fmt, bits)
     return _align_float(m, number, fmt, bits)
@@ -83,7 +91,9 @@ def _align_fixed(m, number, fmt, bits):
     highest = max(min(number.max_exponent + offset, fmt.width), -width - bits)
     lowest = max(min(number.min_exponent + offset, highest), -width - bits)
     places = named(m, highest - offset - number.exponent, "places")
+    farther = C(0, 1)
     if number.max_exponent + offset > highest:
+        farther = places < 0
         places = named(m, Mux(places < 0, 0, places), "places_from_top")
     if number.min_exponent + offset < lowest:
         places = named(m, Mux(places > highest - lowest, highest - lowest, places), "places_to_bottom")
@@ -91,10 +101,11 @@ def _align_fixed(m, number, fmt, bits):
     padding = max(0, highest + bits)
     shifted, lost = shift_right(m, Cat(C(0, padding), magnitude), places, largest=highest - lowest, name="grid")
     below, rest = shifted[:point], Cat(shifted[point:], C(0, bits + 1))
+    above = Cat(rest[bits:], C(0, fmt.width + 1))[fmt.width] & ~farther
     return Aligned(
         number=number, addend=C(0, 0), zero_is_zero=True, fraction=rest[:bits],
         sticky=named(m, lost | below.any(), "sticky"), lower=rest[bits:bits + fmt.width],
-        beyond=named(m, rest[bits + fmt.width:].any(), "beyond"))
+        beyond=named(m, rest[bits + fmt.width:].any(), "beyond"), above=named(m, above, "above"))
 
 
 def _leading_zeros(m, number):
@@ -108,6 +119,8 @@ def _leading_zeros(m, number):
 
 def float_scale(bits, fmt):
     """Return the scale of a magnitude of ``bits`` bits for which :func:`align` needs no constant in its exponent."""
+    if isinstance(fmt, PositFormat):
+        return posit_scale(bits)
     return 3 - bits - int(fmt.bias) if isinstance(fmt, FloatingPointFormat) and fmt.radix == 2 else None
 
 

@@ -5,8 +5,9 @@ from dataclasses import replace
 from amaranth.hdl import *
 
 from hw.convert.number import Number, named
+from hw.convert.posit import decode_posit
 from hw.shape import code_shape
-from sw.formats import FixedPointFormat, Specials, Subnormals
+from sw.formats import FixedPointFormat, PositFormat, Specials, Subnormals
 
 __all__ = ["decode"]
 
@@ -18,11 +19,11 @@ def decode(m, fmt, code, *, normalised, name):
     ----------
     m : Module
         Receives the combinational logic.
-    fmt : FloatingPointFormat or FixedPointFormat
+    fmt : FloatingPointFormat, FixedPointFormat or PositFormat
     code : Value, ``fmt.width`` bits
     normalised : bool
         Whether subnormal numbers and integers are shifted until their top bit is set. The circuits that follow
-        then have one leading zero at most to remove from a product.
+        then have one leading zero at most to remove from a product. (Those of posits always are.)
     name : str
         Prefix of the signals' names.
 
@@ -31,6 +32,8 @@ def decode(m, fmt, code, *, normalised, name):
     Number
         Its value is what ``fmt.decode`` returns for the code.
     """
+    if isinstance(fmt, PositFormat):
+        return decode_posit(m, fmt, code, name)
     if isinstance(fmt, FixedPointFormat):
         number = _decode_fixed(m, fmt, code, name)
     else:
@@ -41,7 +44,7 @@ def decode(m, fmt, code, *, normalised, name):
         return _normalise(m, number, name)
     if number.min_exponent:  # the exponent field of a subnormal number is 0, its exponent that of field 1
         number = replace(number, exponent=number.exponent | ~number.magnitude[-1])
-    return number
+    return replace(number, zeros_at_min_exponent=True)
 
 
 def _decode_fixed(m, fmt, code, name):

@@ -1,13 +1,14 @@
 """From an aligned magnitude to the code of a format: round, then see to zeros, overflow and special values."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from amaranth.hdl import *
 
 from hw.convert.number import Number, named
+from hw.convert.posit import encode_posit
 from hw.convert.round import rounds_up, stochastic_up
 from hw.pipeline import delay
-from sw.formats import FixedPointFormat, FloatingPointFormat, OverflowPolicy, RoundingMode, Subnormals
+from sw.formats import FixedPointFormat, FloatingPointFormat, OverflowPolicy, PositFormat, RoundingMode, Subnormals
 
 __all__ = ["Rounded", "encode", "round_aligned"]
 
@@ -19,24 +20,29 @@ class Rounded:
     Parameters
     ----------
     code : Value
-        Counts magnitudes up from zero as the format's codes do; signed where it may lie below zero.
+        Counts magnitudes up from zero as the format's codes do; signed where it may lie below zero. Of a posit, the
+        code itself, two's complement where the sign is up, without its top bit.
     beyond : Value, 1 bit
         Whether the magnitude lies beyond what ``code`` can hold.
     zero_is_zero : bool
         Whether ``code`` is 0 for a zero.
     number : Number
         Sign and flags.
+    above : Value, 1 bit
+        For fixed point, the bit of the magnitude next above the format's width, before a carry of the rounding.
     """
 
     code: Value
     beyond: Value
     zero_is_zero: bool
     number: Number
+    above: Value = field(default_factory=lambda: C(0, 1))
 
     def delayed(self, m, cycles):
         """Return the same ``cycles`` clock cycles later."""
         return replace(self, code=delay(m, self.code, cycles, name="code"),
                        beyond=delay(m, self.beyond, cycles, name="beyond"),
+                       above=delay(m, self.above, cycles, name="above"),
                        number=self.number.flags_delayed(m, cycles))
 
 
@@ -47,7 +53,7 @@ def round_aligned(m, aligned, fmt, rounding, random):
     ----------
     m : Module
     aligned : Aligned
-    fmt : FloatingPointFormat or FixedPointFormat
+    fmt : FloatingPointFormat, FixedPointFormat or PositFormat
     rounding : RoundingMode
     random : Value or None
         The random bits of ``STOCHASTIC``.
@@ -70,10 +76,16 @@ def round_aligned(m, aligned, fmt, rounding, random):
     else:
         up = stochastic_up(fraction, random)
     increment = named(m, up, "round_up")
+    if isinstance(fmt, PositFormat):
+        # -(lower + up) is ~lower + 1 - up: the sign takes no adder of its own.
+        lower, increment = lower ^ sign.replicate(len(lower)), increment ^ sign
     if len(addend):
         increment = Cat(increment, C(0, place - 1), addend)
-    return Rounded(code=named(m, lower + increment, "rounded"), beyond=aligned.beyond,
-                   zero_is_zero=aligned.zero_is_zero, number=aligned.number)
+    code = lower + increment
+    if isinstance(fmt, PositFormat):
+        code = code[:len(lower)]
+    return Rounded(code=named(m, code, "rounded"), beyond=aligned.beyond,
+                   zero_is_zero=aligned.zero_is_zero, number=aligned.number, above=aligned.above)
 
 
 def encode(m, rounded, fmt, rounding, overflow):
@@ -83,7 +95,7 @@ def encode(m, rounded, fmt, rounding, overflow):
     ----------
     m : Module
     rounded : Rounded
-    fmt : FloatingPointFormat or FixedPointFormat
+    fmt : FloatingPointFormat, FixedPointFormat or PositFormat
     rounding : RoundingMode
     overflow : OverflowPolicy
         One that ``fmt.check_overflow`` admits.
@@ -94,6 +106,8 @@ def encode(m, rounded, fmt, rounding, overflow):
     """
     if isinstance(fmt, FixedPointFormat):
         return _encode_fixed(m, rounded, fmt, overflow)
+    if isinstance(fmt, PositFormat):
+        return encode_posit(m, rounded)
     return _encode_float(m, rounded, fmt, rounding, overflow)
 
 
@@ -101,7 +115,12 @@ def _encode_fixed(m, rounded, fmt, overflow):
     number, magnitude = rounded.number, rounded.code
     padded = Cat(magnitude, C(0, fmt.width))[:fmt.width]
     code = named(m, Mux(number.sign, -padded, padded)[:fmt.width], "signed_code")
-    if overflow is OverflowPolicy.WRAP:
+    if overflow.wraps:
+        if overflow is OverflowPolicy.WRAP_SIGN_MAGNITUDE:
+            # Bit `width` of -magnitude is that of magnitude if all bits below are zero, and its inverse otherwise.
+            carry = Cat(magnitude, C(0, fmt.width + 1))[fmt.width]
+            beyond_sign = named(m, rounded.above ^ carry ^ (number.sign & padded.any()), "beyond_sign")
+            code = named(m, code ^ (beyond_sign ^ code[-1]).replicate(fmt.width), "turned_code")
         return Mux(number.nan | number.infinity, 0, code)[:fmt.width]
     symmetric = overflow is OverflowPolicy.SATURATE_SYMMETRIC and fmt.signed
     lowest = -fmt.max_integer if symmetric else fmt.min_integer
@@ -109,6 +128,8 @@ def _encode_fixed(m, rounded, fmt, overflow):
     over = named(m, rounded.beyond | number.infinity | (magnitude > limit), "over")
     mask = (1 << fmt.width) - 1
     extreme = Mux(number.sign, lowest & mask, fmt.max_integer)
+    if overflow is OverflowPolicy.SATURATE_ZERO:
+        extreme = C(0, fmt.width)
     return Mux(number.nan, 0, Mux(over, extreme, code))[:fmt.width]
 
 

@@ -70,15 +70,21 @@ def encode_integer(m, integer, fmt, overflow):
     code = extended[:width]
     if overflow is OverflowPolicy.WRAP:
         return code
+    if overflow is OverflowPolicy.WRAP_SIGN_MAGNITUDE:
+        return code ^ (extended[width] ^ extended[width - 1]).replicate(width)
+    to_zero = overflow is OverflowPolicy.SATURATE_ZERO
     symmetric = overflow is OverflowPolicy.SATURATE_SYMMETRIC and fmt.signed
     lowest = -fmt.max_integer if symmetric else fmt.min_integer
     if not fmt.signed:
         above = ~negative & extended[width:].any()
-        return Mux(negative, 0, code | above.replicate(width))[:width]
+        return Mux(negative | above if to_zero else negative, 0, code | above.replicate(width))[:width]
     above_sign = extended[width - 1:]
     over = named(m, above_sign.any() & ~above_sign.all(), "over")
+    if to_zero and not fmt.narrow_range:
+        return code & (~over).replicate(width)
     if lowest == fmt.min_integer and not fmt.narrow_range:
         return Mux(over, Cat((~negative).replicate(width - 1), negative), code)[:width]
     over = named(m, over | (negative & ~code[:-1].any()), "over_or_lowest")
     lowest_code = C(lowest & ((1 << width) - 1), width)
-    return Mux(over, Mux(negative, lowest_code, fmt.max_integer), code)[:width]
+    beyond = 0 if to_zero else Mux(negative, lowest_code, fmt.max_integer)
+    return Mux(over, beyond, code)[:width]

@@ -30,6 +30,9 @@ class Number:
         Range of ``exponent`` while no flag is up.
     zero_has_zero_magnitude : bool
         Whether ``magnitude`` is 0 while ``zero`` is up, as if zero were an ordinary number.
+    zeros_at_min_exponent : bool
+        Whether a magnitude with leading zeros always comes with ``min_exponent``, that of a number that is zero too,
+        as in formats with subnormal numbers. Sums then need fewer bits.
     """
 
     sign: Value
@@ -44,6 +47,7 @@ class Number:
     min_exponent: int
     max_exponent: int
     zero_has_zero_magnitude: bool
+    zeros_at_min_exponent: bool = False
 
     @property
     def magnitude_bits(self):

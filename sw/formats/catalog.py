@@ -7,6 +7,7 @@ from functools import cache
 
 from sw.formats.fixed_point import FixedPointFormat
 from sw.formats.floating_point import FloatingPointFormat, Specials, Subnormals
+from sw.formats.posit import PositFormat
 
 OCP_OFP8 = "OCP 8-bit Floating Point Specification (OFP8) 1.0"
 OCP_MX = "OCP Microscaling Formats (MX) Specification 1.0"
@@ -16,6 +17,8 @@ FNUZ = "Noune et al. 2022, 8-bit Numerical Formats for Deep Neural Networks; ml_
 DLFLOAT = "Agrawal et al. 2019, DLFloat; IBM fms-model-optimizer"
 HFP8 = "Sun et al. 2019, Hybrid 8-bit Floating Point (HFP8)"
 FP4 = "Sun et al. 2020, Ultra-Low Precision 4-bit Training"
+POSIT = "Gustafson & Yonemoto 2017, Beating Floating Point at its Own Game"
+POSIT_STANDARD = "Standard for Posit Arithmetic (2022)"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +29,7 @@ class CatalogEntry:
     ----------
     name : str
         Canonical name.
-    format : FloatingPointFormat or FixedPointFormat
+    format : FloatingPointFormat, FixedPointFormat or PositFormat
     source : str
         Document that defines it.
     aliases : tuple of str
@@ -34,7 +37,7 @@ class CatalogEntry:
     """
 
     name: str
-    format: FloatingPointFormat | FixedPointFormat
+    format: FloatingPointFormat | FixedPointFormat | PositFormat
     source: str
     aliases: tuple[str, ...] = ()
 
@@ -112,6 +115,10 @@ CATALOG: tuple[CatalogEntry, ...] = (
                  format=FixedPointFormat(width=8, fraction_bits=4)),
     CatalogEntry(name="fixed<16,8>", source="AMD UG1399", aliases=("ap_fixed<16,8>",),
                  format=FixedPointFormat(width=16, fraction_bits=8)),
+    *(CatalogEntry(name=f"posit<{width},{exponent_size}>", source=POSIT_STANDARD if exponent_size == 2 else POSIT,
+                   aliases=(f"posit{width}_{exponent_size}",),
+                   format=PositFormat(width=width, exponent_size=exponent_size))
+      for width, exponent_size in ((8, 0), (8, 1), (8, 2), (16, 1), (16, 2))),
 )
 
 
@@ -122,14 +129,14 @@ def by_name() -> dict[str, CatalogEntry]:
 
 
 @cache
-def _canonical() -> dict[FloatingPointFormat | FixedPointFormat, str]:
+def _canonical() -> dict[FloatingPointFormat | FixedPointFormat | PositFormat, str]:
     return {entry.format: entry.name for entry in reversed(CATALOG)}
 
 
-def name_of(fmt: FloatingPointFormat | FixedPointFormat) -> str:
+def name_of(fmt: FloatingPointFormat | FixedPointFormat | PositFormat) -> str:
     """Return the name of a format: the catalog's, a systematic one, or a systematic one with its changed fields."""
     known = _canonical().get(fmt)
-    if known is not None or isinstance(fmt, FixedPointFormat):
+    if known is not None or isinstance(fmt, (FixedPointFormat, PositFormat)):
         return known or fmt.name
     name, base = systematic(fmt)
     changed = [f"{field.name}={_text(getattr(fmt, field.name))}" for field in fields(fmt)

@@ -3,10 +3,12 @@
 import math
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 
 from sw.formats.fixed_point import FixedPointFormat
 from sw.formats.floating_point import FloatingPointFormat, Specials, Subnormals
 from sw.formats.names import ScalarFormat, number
+from sw.formats.posit import PositFormat
 from sw.formats.special import Special, Value
 
 MAX_TABLE_WIDTH = 16
@@ -20,7 +22,8 @@ class ValueRow:
     ----------
     code : int
     bits : str
-        The code in binary, its fields apart: sign, exponent, fraction; in fixed point sign, integer, fraction.
+        The code in binary, its fields apart: sign, exponent, fraction; in fixed point sign, integer, fraction; of a
+        posit sign, regime, exponent, fraction.
     exact : str
         The value as a fraction that ``fractions.Fraction`` reads, or ``NaN``, ``+Inf``, ``-Inf``, ``-0``.
     decimal : str
@@ -40,17 +43,25 @@ def facts(fmt: ScalarFormat) -> dict[str, object]:
     that overflows). Counts are of codes, but ``finite_values`` counts the two zeros once. ``dynamic_range`` goes from
     the smallest positive value to the largest. ``unit_roundoff`` is half the distance from 1 to the next value of
     unbounded exponent, relative to 1: 2**-significand_bits in radix 2; it is absent from fixed point, whose
-    ``quantum`` is absolute.
+    ``quantum`` is absolute. A posit's ``significand_bits`` and ``unit_roundoff`` are those of the numbers around 1,
+    and ``quire_bits`` is the width of an exact sum: one product and its sign, to which the sum of k products adds
+    ceil(log2 k) bits. (The standard's quire, 16 bits for each of the posit's, has 30 such bits.)
     """
-    own = _floating_point(fmt) if isinstance(fmt, FloatingPointFormat) else _fixed_point(fmt)
+    match fmt:
+        case FloatingPointFormat():
+            own = _floating_point(fmt)
+        case FixedPointFormat():
+            own = _fixed_point(fmt)
+        case PositFormat():
+            own = _posit(fmt)
     smallest = fmt.smallest_positive
     binades = _log2(fmt.max_finite) - _log2(smallest) if smallest else None
     return {
         "name": fmt.name,
         **own,
-        "max_finite": _rational(fmt.max_finite),
-        "min_finite": _rational(fmt.min_finite),
-        "smallest_positive": _rational(smallest),
+        "max_finite": rational(fmt.max_finite),
+        "min_finite": rational(fmt.min_finite),
+        "smallest_positive": rational(smallest),
         "dynamic_range": {"binades": binades, "decibels": None if binades is None else binades * 20 * math.log10(2)},
     }
 
@@ -70,9 +81,9 @@ def _floating_point(fmt: FloatingPointFormat) -> dict[str, object]:
         "has_negative_zero": fmt.has_negative_zero, "has_infinity": fmt.has_infinity,
         "infinity_codes": signs * fmt.has_infinity, "nan_codes": nans, "nan_code": fmt.nan_code,
         "finite_values": positive * signs + fmt.has_zero,
-        "smallest_normal": _rational(fmt.smallest_normal),
-        "largest_subnormal": _rational(_value(fmt, (1 << fmt.fraction_bits) - 1)) if subnormal else None,
-        "unit_roundoff": _rational(Fraction(1, 2 << fmt.fraction_bits) if fmt.radix == 2 else Fraction(3, 2)),
+        "smallest_normal": rational(fmt.smallest_normal),
+        "largest_subnormal": rational(_value(fmt, (1 << fmt.fraction_bits) - 1)) if subnormal else None,
+        "unit_roundoff": rational(Fraction(1, 2 << fmt.fraction_bits) if fmt.radix == 2 else Fraction(3, 2)),
     }
 
 
@@ -83,11 +94,23 @@ def _fixed_point(fmt: FixedPointFormat) -> dict[str, object]:
         "narrow_range": fmt.narrow_range, "has_zero": True, "has_negative_zero": False, "has_infinity": False,
         "infinity_codes": 0, "nan_codes": 0, "nan_code": None,
         "finite_values": fmt.max_integer - fmt.min_integer + 1,
-        "quantum": _rational(fmt.quantum),
+        "quantum": rational(fmt.quantum),
     }
 
 
-def _rational(value: Fraction) -> dict[str, object]:
+def _posit(fmt: PositFormat) -> dict[str, object]:
+    return {
+        "family": "posit", "width": fmt.width, "signed": True, "radix": 2, "exponent_size": fmt.exponent_size,
+        "useed": fmt.useed, "significand_bits": fmt.significand_bits,
+        "has_zero": True, "has_negative_zero": False, "has_infinity": False, "infinity_codes": 0, "nan_codes": 1,
+        "nan_code": fmt.nan_code, "finite_values": (1 << fmt.width) - 1,
+        "unit_roundoff": rational(Fraction(1, 1 << fmt.significand_bits)),
+        "quire_bits": 4 * fmt.max_exponent + 2,
+    }
+
+
+def rational(value: Fraction) -> dict[str, object]:
+    """Return a rational for JSON: its ``exact`` text and the nearest ``float`` (None where that overflows)."""
     try:
         approximate: float | None = float(value)
     except OverflowError:
@@ -142,6 +165,11 @@ def edges(fmt: ScalarFormat) -> dict[str, ValueRow]:
             "zero": 0, "smallest positive": 1 if fmt.max_integer else None, "one": _code_of_one(fmt),
             "largest": fmt.max_integer, "most negative": fmt.min_integer % (1 << fmt.width) if fmt.signed else None,
         }
+    elif isinstance(fmt, PositFormat):
+        codes = {
+            "zero": 0, "smallest positive": fmt.min_code, "one": _code_of_one(fmt), "largest": fmt.max_code,
+            "most negative": fmt.nan_code + 1, "NaR": fmt.nan_code,
+        }
     else:
         sign = 1 << (fmt.width - 1)
         subnormal = fmt.subnormals is Subnormals.SUPPORTED and fmt.fraction_bits > 0
@@ -166,6 +194,10 @@ def _code_of_one(fmt: ScalarFormat) -> int | None:
 
 def _bits(fmt: ScalarFormat, code: int) -> str:
     text = f"{code:0{fmt.width}b}"
+    if isinstance(fmt, PositFormat):
+        regime, exponent, _ = fmt.field_widths(code)
+        starts = (0, 1, 1 + regime, 1 + regime + exponent, fmt.width)
+        return " ".join(text[start:end] for start, end in pairwise(starts) if start < end)
     sign, magnitude = (text[0], text[1:]) if fmt.signed else ("", text)
     fraction_bits = min(max(fmt.fraction_bits, 0), len(magnitude))
     split = len(magnitude) - fraction_bits

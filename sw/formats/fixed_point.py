@@ -140,21 +140,26 @@ class FixedPointFormat:
         TypeError
             If ``overflow`` is not an :class:`OverflowPolicy`.
         ValueError
-            For ``INFINITY``, and for ``WRAP`` with a narrow range.
+            For ``INFINITY``, for ``WRAP`` and ``WRAP_SIGN_MAGNITUDE`` with a narrow range, and for
+            ``WRAP_SIGN_MAGNITUDE`` without a sign.
         """
         check_member("Overflow policy", overflow, OverflowPolicy)
         if overflow is OverflowPolicy.INFINITY:
-            raise ValueError(f"Overflow policy must be saturate, saturate-symmetric or wrap for {self.name}, "
-                             f"which has no infinity and no NaN, not {overflow.value!r}")
-        if overflow is OverflowPolicy.WRAP and self.narrow_range:
+            raise ValueError(f"Overflow policy must be saturate, saturate-symmetric, saturate-zero or wrap for "
+                             f"{self.name}, which has no infinity and no NaN, not {overflow.value!r}")
+        if overflow.wraps and self.narrow_range:
             raise ValueError(f"Overflow policy must be saturate for {self.name}: wrapping would produce the code "
                              f"that a narrow range leaves out, not {overflow.value!r}")
+        if overflow is OverflowPolicy.WRAP_SIGN_MAGNITUDE and not self.signed:
+            raise ValueError(f"Overflow policy must be wrap for {self.name}, which has no sign, "
+                             f"not {overflow.value!r}")
 
     def encode(self, value: Value | int | float, *, rounding: RoundingMode = RoundingMode.NEAREST_EVEN,
                overflow: OverflowPolicy = OverflowPolicy.SATURATE, random: RandomBits | None = None) -> int:
         """Round an exact value to a code.
 
-        NaN becomes zero. An infinity becomes the extreme of its sign, or zero under ``WRAP``, having no residue.
+        NaN becomes zero. An infinity becomes the extreme of its sign, or zero under ``SATURATE_ZERO`` and, having no
+        residue, under the policies that wrap.
         Stochastic rounding acts on the value, not the magnitude: up with probability (x - floor(x)) / quantum
         (Gupta et al. 2015, section 3).
 
@@ -169,18 +174,28 @@ class FixedPointFormat:
         value = exact_value(value)
         if value is Special.NAN or value is Special.NEGATIVE_ZERO:
             return 0
-        symmetric = overflow is OverflowPolicy.SATURATE_SYMMETRIC and self.signed
-        lowest = -self.max_integer if symmetric else self.min_integer
         if isinstance(value, Special):
-            if overflow is OverflowPolicy.WRAP:
-                return 0
-            integer = lowest if is_negative(value) else self.max_integer
-        else:
-            numerator = value.numerator << max(0, self.fraction_bits)
-            divisor = value.denominator << max(0, -self.fraction_bits)
-            integer, remainder = divmod(numerator, divisor)
-            integer += ratio_rounds_up(rounding, remainder, divisor, odd=bool(integer & 1), negative=numerator < 0,
-                                       random=random)
-            if overflow is not OverflowPolicy.WRAP:
+            beyond = self.min_integer - 1 if is_negative(value) else self.max_integer + 1
+            return 0 if overflow.wraps else self._into_range(beyond, overflow)
+        numerator = value.numerator << max(0, self.fraction_bits)
+        divisor = value.denominator << max(0, -self.fraction_bits)
+        integer, remainder = divmod(numerator, divisor)
+        integer += ratio_rounds_up(rounding, remainder, divisor, odd=bool(integer & 1), negative=numerator < 0,
+                                   random=random)
+        return self._into_range(integer, overflow)
+
+    def _into_range(self, integer: int, overflow: OverflowPolicy) -> int:
+        """Return the code of a rounded value, given in units of the last place."""
+        match overflow:
+            case OverflowPolicy.WRAP:
+                pass
+            case OverflowPolicy.WRAP_SIGN_MAGNITUDE:
+                if (integer >> self.width ^ integer >> (self.width - 1)) & 1:
+                    integer = ~integer
+            case OverflowPolicy.SATURATE_ZERO:
+                integer = integer if self.min_integer <= integer <= self.max_integer else 0
+            case _:
+                symmetric = overflow is OverflowPolicy.SATURATE_SYMMETRIC and self.signed
+                lowest = -self.max_integer if symmetric else self.min_integer
                 integer = max(lowest, min(self.max_integer, integer))
         return integer & ((1 << self.width) - 1)

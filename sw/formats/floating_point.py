@@ -271,10 +271,10 @@ class FloatingPointFormat:
         TypeError
             If ``overflow`` is not an :class:`OverflowPolicy`.
         ValueError
-            For ``WRAP``, and for ``INFINITY`` where every code is finite.
+            For the policies of fixed point alone, and for ``INFINITY`` where every code is finite.
         """
         check_member("Overflow policy", overflow, OverflowPolicy)
-        if overflow is OverflowPolicy.WRAP:
+        if overflow.wraps or overflow is OverflowPolicy.SATURATE_ZERO:
             raise ValueError(f"Overflow policy must be saturate or infinity for {self.name}, a floating-point format, "
                              f"not {overflow.value!r}")
         if overflow is OverflowPolicy.INFINITY and self.nan_code is None:

@@ -6,15 +6,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Context, Decimal, Inexact
 from difflib import get_close_matches
-from enum import Enum
 from fractions import Fraction
 from typing import TypeAlias
 
 from sw.formats.catalog import by_name, p3109, split
+from sw.formats.changes import changed_fields, quoted
 from sw.formats.fixed_point import FixedPointFormat
 from sw.formats.floating_point import FloatingPointFormat
+from sw.formats.posit import PositFormat
 
-ScalarFormat: TypeAlias = FloatingPointFormat | FixedPointFormat
+ScalarFormat: TypeAlias = FloatingPointFormat | FixedPointFormat | PositFormat
 """Any format whose codes stand for one number each."""
 
 _MAX_SPLIT_WIDTH = 16
@@ -25,18 +26,11 @@ _LONGEST_QUOTE = 60
 _N2 = "(?:0|[1-9][0-9]?)"
 _N3 = "(?:0|[1-9][0-9]{0,2})"
 
-_BLOCK = {
-    "mxfp8_e4m3": "float8_e4m3fn", "mxfp8_e5m2": "float8_e5m2", "mxfp6_e3m2": "float6_e3m2fn",
-    "mxfp6_e2m3": "float6_e2m3fn", "mxfp4": "float4_e2m1fn", "mxint8": "fixed<8,6>", "nvfp4": "float4_e2m1fn",
-}
-
 _AMBIGUOUS = {
     "fp4": ("float4_e2m1fn", "radix4_fp4_even", "p3109_k4p2se"),
     "fp6": ("float6_e3m2fn", "float6_e2m3fn"),
     "fp8": ("float8_e4m3fn", "float8_e5m2", "float8_e4m3", "float8_e3m4", "minifloat_e4m3"),
     "fp9": ("fp9_e5m3", "float9_e4m4"),
-    "mxfp8": ("mxfp8_e4m3", "mxfp8_e5m2"),
-    "mxfp6": ("mxfp6_e3m2", "mxfp6_e2m3"),
     "float": ("float16", "bfloat16", "tf32", "float8_e4m3fn"),
     "int": ("int4", "int8"),
 }
@@ -63,9 +57,9 @@ def parse(name: str) -> ScalarFormat:
 
     Accepted are the names and aliases of the catalog; ``e<x>m<y>`` of up to 16 bits; ``float<w>_e<x>m<y>`` with the
     suffixes ``fn`` and ``fnuz``; ``minifloat_e<x>m<y>``; ``p3109_k<K>p<P>se``, ``…sf`` and ``…uf``; ``int<w>``,
-    ``uint<w>``, ``fixed<W,F>``, ``ufixed<W,F>``, ``ap_fixed<W,I>``, ``ap_ufixed<W,I>`` and their shell-safe twins
-    such as ``fixed8_4``; and any of them followed by ``:field=value,…`` to change fields, as in
-    ``e4m3:subnormals=flushed``. Case and surrounding spaces do not matter.
+    ``uint<w>``, ``fixed<W,F>``, ``ufixed<W,F>``, ``ap_fixed<W,I>``, ``ap_ufixed<W,I>``, ``posit<n,es>`` and their
+    shell-safe twins such as ``fixed8_4`` and ``posit8_1``; and any of them followed by ``:field=value,…`` to change
+    fields, as in ``e4m3:subnormals=flushed``. Case and surrounding spaces do not matter.
 
     Raises
     ------
@@ -101,7 +95,7 @@ def _resolve_stem(stem: str, name: str) -> ScalarFormat:
         width = 1 + exponent_bits + fraction_bits
         if width > _MAX_SPLIT_WIDTH:
             raise ValueError(f"Format must have at most {_MAX_SPLIT_WIDTH} bits to be named e<x>m<y>, not "
-                             f"{_quote(name)} ({width} bits); see 'python -m synth formats' for the wider named ones")
+                             f"{quoted(name)} ({width} bits); see 'python -m synth formats' for the wider named ones")
         # OCP gives formats below 8 bits no special codes; from 8 bits up IEEE 754's are the rule where they fit.
         ieee = width >= 8 and exponent_bits >= 2 and fraction_bits >= 1
         return _split(exponent_bits, fraction_bits, "" if ieee else "fn", name)
@@ -116,7 +110,7 @@ def _split(exponent_bits: int, fraction_bits: int, suffix: str, name: str) -> Fl
     try:
         return split(exponent_bits, fraction_bits, suffix)
     except ValueError as error:
-        raise ValueError(f"Format must be buildable, not {_quote(name)}: {error}") from error
+        raise ValueError(f"Format must be buildable, not {quoted(name)}: {error}") from error
 
 
 def _alias_note(stem: str, fmt: ScalarFormat) -> str:
@@ -151,15 +145,10 @@ def number(value: Fraction) -> str:
     return f"{rounded:f}" if -5 < exponent < 8 else f"{rounded.scaleb(-exponent):f}e{exponent:+d}"
 
 
-def _quote(name: str) -> str:
-    """Quote a name for a message, cut where it is absurdly long."""
-    return repr(name if len(name) <= _LONGEST_QUOTE else name[:_LONGEST_QUOTE] + "…")
-
-
 def _systematic(name: str, width: str, exponent_bits: str, fraction_bits: str, suffix: str) -> FloatingPointFormat:
     fmt = _split(int(exponent_bits), int(fraction_bits), suffix, name)
     if fmt.width != int(width):
-        raise ValueError(f"Format must have as many bits as its name says ({width}), not {fmt.width}: {_quote(name)}")
+        raise ValueError(f"Format must have as many bits as its name says ({width}), not {fmt.width}: {quoted(name)}")
     return fmt
 
 
@@ -170,14 +159,14 @@ def _minifloat(name: str, exponent_bits: str, fraction_bits: str) -> FloatingPoi
 def _p3109(name: str, width: str, precision: str, signedness: str, domain: str) -> FloatingPointFormat:
     signed = signedness == "s"
     if not 2 <= int(width) <= 16:
-        raise ValueError(f"P3109 width must be between 2 and 16 bits, not {_quote(name)}")
+        raise ValueError(f"P3109 width must be between 2 and 16 bits, not {quoted(name)}")
     if not 1 <= int(precision) <= int(width) - signed:
         raise ValueError(f"P3109 precision must be between 1 and {int(width) - signed} bits for this width, "
-                         f"not {_quote(name)}")
+                         f"not {quoted(name)}")
     try:
         return p3109(int(width), int(precision), extended=domain == "e", signed=signed)
     except ValueError as error:
-        raise ValueError(f"Format must be buildable, not {_quote(name)}: {error}") from error
+        raise ValueError(f"Format must be buildable, not {quoted(name)}: {error}") from error
 
 
 def _fixed_text(name: str, unsigned: str, width: str, fraction_bits: str) -> FixedPointFormat:
@@ -196,7 +185,14 @@ def _fixed(name: str, unsigned: str, width: int, fraction_bits: int) -> FixedPoi
     try:
         return FixedPointFormat(width=width, fraction_bits=fraction_bits, signed=not unsigned)
     except ValueError as error:
-        raise ValueError(f"Format must be buildable, not {_quote(name)}: {error}") from error
+        raise ValueError(f"Format must be buildable, not {quoted(name)}: {error}") from error
+
+
+def _posit(name: str, width: str, exponent_size: str) -> PositFormat:
+    try:
+        return PositFormat(width=int(width), exponent_size=int(exponent_size))
+    except ValueError as error:
+        raise ValueError(f"Format must be buildable, not {quoted(name)}: {error}") from error
 
 
 def _signed_integer(text: str) -> int:
@@ -208,6 +204,8 @@ _PATTERNS: tuple[tuple[str, Callable[..., ScalarFormat]], ...] = (
     (f"minifloat_e({_N2})m({_N2})", _minifloat),
     (f"p3109_k({_N2})p({_N2})([su])([ef])", _p3109),
     (f"(u?)int({_N3})", _integer),
+    (f"posit<({_N2}), *({_N2})>", _posit),
+    (f"posit({_N2})_({_N2})", _posit),
     # The shell-safe twins write a minus sign as m: fixed8_m2 is fixed<8,-2>.
     *((f"{prefix}{separators}", build)
       for prefix, build in (("(u?)fixed", _fixed_text), ("ap_(u?)fixed", _ap_fixed))
@@ -216,54 +214,33 @@ _PATTERNS: tuple[tuple[str, Callable[..., ScalarFormat]], ...] = (
 
 
 def _change(fmt: ScalarFormat, changes: str, name: str) -> ScalarFormat:
-    types = {field.name: type(getattr(fmt, field.name)) for field in dataclasses.fields(fmt)}
-    values: dict[str, object] = {}
-    for change in changes.split(","):
-        field, equals, text = (part.strip() for part in change.partition("="))
-        if field not in types or not equals:
-            raise ValueError(f"Format change must be field=value with a field of {', '.join(types)}, not "
-                             f"{_quote(change)} in {_quote(name)}")
-        if field in values:
-            raise ValueError(f"Format change must name {field} once, not twice, in {_quote(name)}")
-        values[field] = _field_value(field, text, types[field])
+    values = changed_fields(fmt, changes, name)
     try:
         return dataclasses.replace(fmt, **values)  # type: ignore[arg-type]  # each value has its field's type
     except (TypeError, ValueError) as error:
-        raise ValueError(f"Format must be buildable, not {_quote(name)}: {error}") from error
-
-
-def _field_value(field: str, text: str, kind: type) -> object:
-    if issubclass(kind, Enum):
-        choices = [member.value for member in kind]
-        if text not in choices:
-            raise ValueError(f"Format {field} must be one of {', '.join(choices)}, not {_quote(text)}")
-        return kind(text)
-    if kind is bool:
-        if text not in ("true", "false"):
-            raise ValueError(f"Format {field} must be true or false, not {_quote(text)}")
-        return text == "true"
-    # Not everything that Fraction reads: a short text such as 1e999999999 would take all memory.
-    match = re.fullmatch("([+-]?[0-9]{1,6})(?:/([1-9][0-9]{0,5}))?", text)
-    if not match:
-        raise ValueError(f"Format {field} must be an integer or a fraction such as 9/2, not {_quote(text)}")
-    value = Fraction(int(match[1]), int(match[2] or 1))
-    return int(value) if value.denominator == 1 else value
+        raise ValueError(f"Format must be buildable, not {quoted(name)}: {error}") from error
 
 
 def _unknown(stem: str, name: str) -> str:
     posit = re.fullmatch(f"posit({_N2})", stem)
     if posit:
-        width = posit[1]
-        choices = ", ".join(f"posit<{width},{es}>" for es in (0, 1, 2))
+        width = min(max(3, int(posit[1])), 16)
+        choices = ", ".join(f"posit<{width},{exponent_size}>" for exponent_size in range(min(3, width - 3) + 1))
         return (f"Format must name the posit's exponent size, as in {choices} (the standard's is 2), not "
-                f"{_quote(name)}; this version has no posits yet")
+                f"{quoted(name)}")
     if stem.startswith("posit"):
-        return f"Format must be a floating-point or fixed-point one, not {_quote(name)}: this version has no posits yet"
+        return (f"Format must be posit<n,es> with a width of 3 to 16 bits and an exponent size of 0 to 3, as in "
+                f"posit<8,2> or posit8_2, not {quoted(name)}")
     if stem in _AMBIGUOUS:
-        return f"Format must be one of {', '.join(_AMBIGUOUS[stem])}, not the ambiguous {_quote(name)}"
-    if stem in _BLOCK:
-        return (f"Format must be a scalar one, not {_quote(name)}: this version has no block formats yet; "
-                f"its elements are {_BLOCK[stem]}")
+        return f"Format must be one of {', '.join(_AMBIGUOUS[stem])}, not the ambiguous {quoted(name)}"
+    block = _block_mend(stem)
+    if block:
+        return f"Format must be a scalar one, not the block format {quoted(name)}; {block}"
     close = get_close_matches(stem[:_LONGEST_QUOTE], by_name(), n=3, cutoff=0.6)
     mend = f"did you mean {', '.join(close)}?" if close else "see 'python -m synth formats'"
-    return f"Format must be a known name, not {_quote(name)}; {mend}"
+    return f"Format must be a known name, not {quoted(name)}; {mend}"
+
+
+def _block_mend(stem: str) -> str:
+    from sw.formats.block_names import block_mend  # block formats are made of scalar ones
+    return block_mend(stem)

@@ -55,7 +55,10 @@ _MIRRORED = {
 
 
 class OverflowPolicy(Enum):
-    """What becomes of a result beyond the largest finite value."""
+    """What becomes of a result beyond the largest finite value, once it is rounded.
+
+    The ``ap_fixed`` names are those of the AMD Vitis HLS user guide (UG1399, Overflow Modes).
+    """
 
     SATURATE = "saturate"
     """The nearest finite extreme, for infinite results too (P3109 SatFinite, AP_SAT)."""
@@ -66,6 +69,20 @@ class OverflowPolicy(Enum):
     """The low-order bits of the exact integer (AP_WRAP). Fixed point only."""
     SATURATE_SYMMETRIC = "saturate-symmetric"
     """As ``SATURATE``, but the negative extreme is minus the positive one (AP_SAT_SYM)."""
+    SATURATE_ZERO = "saturate-zero"
+    """Zero (AP_SAT_ZERO). Fixed point only."""
+    WRAP_SIGN_MAGNITUDE = "wrap-sign-magnitude"
+    """The low-order bits of the exact integer, all of them inverted if the lowest one of the bits left out differs from
+    the highest one kept, the sign (AP_WRAP_SM without saturated bits; SC_WRAP_SM of IEEE 1666-2011, section 7.10.9.5).
+
+    Beyond an extreme the results go back the way they came, rather than jump to the other extreme: in four bits,
+    6, 7, 8, 9 become 6, 7, 7, 6; 19 (0b010011) becomes -4, and -19 (0b101101) becomes 2, as in UG1399. Signed fixed
+    point only."""
+
+    @property
+    def wraps(self) -> bool:
+        """Whether the result depends on how far beyond the range the exact one lies."""
+        return self in (OverflowPolicy.WRAP, OverflowPolicy.WRAP_SIGN_MAGNITUDE)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from sw.formats import OverflowPolicy, RoundingMode, ScalarFormat
-from sw.quantize.plan import DTYPE_NAMES, FLOAT_DTYPES, FixedPlan, FloatPlan, Settings, fits, plan_of
+from sw.quantize.plan import DTYPE_NAMES, FLOAT_DTYPES, ScalarPlan, Settings, fits, plan_of
 
 MAX_RANDOM_BITS = 62
 DEFAULT_RANDOM_BITS = 32
@@ -32,7 +32,7 @@ def work_dtype(x: Tensor) -> torch.dtype:
     return torch.float64 if x.dtype == torch.float64 else torch.float32
 
 
-def check_result_dtype(plan: FloatPlan | FixedPlan, dtype: torch.dtype) -> None:
+def check_result_dtype(plan: ScalarPlan, dtype: torch.dtype) -> None:
     """Raise unless ``dtype`` is a floating-point type that holds every value of the format."""
     if dtype not in FLOAT_DTYPES:
         raise TypeError(f"Result dtype must be {DTYPE_NAMES}, not {dtype}")

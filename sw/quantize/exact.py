@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from sw.formats import OverflowPolicy, RoundingMode
-from sw.quantize.plan import FixedPlan, FloatPlan, Settings
+from sw.quantize.plan import FixedPlan, FloatPlan, PositPlan, ScalarPlan, Settings
 
 _FRACTION_BITS = 52
 _HIDDEN = 1 << _FRACTION_BITS
@@ -27,11 +27,15 @@ def encode(x: Tensor, settings: Settings, random: Tensor | None) -> Tensor:
     bits = x.view(torch.int64)
     if isinstance(plan, FixedPlan):
         return _encode_fixed(x, bits, plan, settings, random)
+    if isinstance(plan, PositPlan):
+        return _encode_posit(bits, plan, settings, random)
     return _encode_float(bits, plan, settings, random)
 
 
-def decode(codes: Tensor, plan: FloatPlan | FixedPlan) -> Tensor:
+def decode(codes: Tensor, plan: ScalarPlan) -> Tensor:
     """Return the values, float64, of an int64 tensor of codes."""
+    if isinstance(plan, PositPlan):
+        return _decode_posit(codes, plan)
     return _decode_fixed(codes, plan) if isinstance(plan, FixedPlan) else _decode_float(codes, plan)
 
 
@@ -204,7 +208,7 @@ def _decode_float(codes: Tensor, plan: FloatPlan) -> Tensor:
 # Fixed point
 
 def _encode_fixed(x: Tensor, bits: Tensor, plan: FixedPlan, settings: Settings, random: Tensor | None) -> Tensor:
-    wrap = settings.overflow is OverflowPolicy.WRAP
+    overflow = settings.overflow
     negative = bits < 0
     magnitude = bits & _MAGNITUDE
     field = (magnitude >> _FRACTION_BITS).clamp(min=1)
@@ -214,11 +218,15 @@ def _encode_fixed(x: Tensor, bits: Tensor, plan: FixedPlan, settings: Settings, 
     upward = _upward(settings.rounding, negative, magnitude=False)
     integer = _cut(significand, shift.clamp(min=0), 0, settings, upward, random)
     # Large numbers are integers. Nine places more put any of them beyond 32 bits without leaving 63.
-    integer = integer << (-shift).clamp(min=0, max=63 if wrap else 9)
-    if wrap:
+    integer = integer << (-shift).clamp(min=0, max=63 if overflow.wraps else 9)
+    if overflow.wraps:
         integer = torch.where(torch.isinf(x), 0, integer)
+        if overflow is OverflowPolicy.WRAP_SIGN_MAGNITUDE:
+            integer = integer ^ -((integer >> plan.width ^ integer >> (plan.width - 1)) & 1)
+    elif overflow is OverflowPolicy.SATURATE_ZERO:
+        integer = torch.where((integer < plan.min_integer) | (integer > plan.max_integer), 0, integer)
     else:
-        symmetric = settings.overflow is OverflowPolicy.SATURATE_SYMMETRIC and plan.signed
+        symmetric = overflow is OverflowPolicy.SATURATE_SYMMETRIC and plan.signed
         integer = integer.clamp(-plan.max_integer if symmetric else plan.min_integer, plan.max_integer)
     integer = torch.where(torch.isnan(x), 0, integer)
     return integer & ((1 << plan.width) - 1)
@@ -228,3 +236,46 @@ def _decode_fixed(codes: Tensor, plan: FixedPlan) -> Tensor:
     if plan.signed:
         codes = codes - ((codes >> (plan.width - 1)) << plan.width)
     return codes.to(torch.float64) * 2.0 ** -plan.fraction_bits
+
+
+# Posits
+
+def _encode_posit(bits: Tensor, plan: PositPlan, settings: Settings, random: Tensor | None) -> Tensor:
+    """Round the string of regime, exponent and fraction where the width cuts it."""
+    negative, source = bits < 0, bits & _MAGNITUDE
+    largest = plan.max_exponent  # and the smallest magnitude is two to minus this
+    magnitude = source.clamp(_BIAS - largest << _FRACTION_BITS, _BIAS + largest << _FRACTION_BITS)
+    exponent = (magnitude >> _FRACTION_BITS) - _BIAS
+    regime = exponent >> plan.exponent_size
+    # The end of the regime, which is 10 or 01, the exponent and the fraction; before them the regime's bit repeats.
+    tail_bits = plan.exponent_size + _FRACTION_BITS
+    tail = magnitude - ((regime << plan.exponent_size) + _BIAS << _FRACTION_BITS)
+    upper = (regime >= 0).to(torch.int64)
+    repeats = torch.where(regime >= 0, regime, ~regime)
+    string = (upper + 1 << tail_bits) + tail
+    room = plan.width - 1 - repeats  # bits left for `string`: at least 1
+    filled = (1 << plan.width - 1) - (torch.ones_like(room) << room)
+    upward = _upward(settings.rounding, negative, magnitude=True)
+    code = _cut(string, tail_bits + 2 - room, filled * upper, settings, upward, random)
+    code = torch.where(negative, (1 << plan.width) - code, code)
+    code = torch.where(source == 0, 0, code)
+    return torch.where(source >= _INFINITY, 1 << plan.width - 1, code)
+
+
+def _decode_posit(codes: Tensor, plan: PositPlan) -> Tensor:
+    bits = plan.width - 1
+    negative = codes >> bits > 0
+    body = torch.where(negative, (1 << plan.width) - codes, codes)
+    upper = body >> bits - 1
+    # What follows the run of equal bits, the bit that ends it included: its length is a binary logarithm, which the
+    # exponent of a float64 is. One bit more in front spares the case of an empty rest.
+    rest = body ^ upper * ((1 << bits) - 1)
+    length = ((2 * rest + 1).to(torch.float64).view(torch.int64) >> _FRACTION_BITS) - _BIAS
+    regime = torch.where(upper > 0, bits - 1 - length, length - bits)
+    # Below the end of the run: exponent and fraction, side by side in a float64 as they are here.
+    places = (length - 1).clamp(min=0)
+    tail = (body & (1 << places) - 1) << plan.exponent_size + _FRACTION_BITS - places
+    value = (((regime << plan.exponent_size) + _BIAS << _FRACTION_BITS) + tail).view(torch.float64)
+    value = torch.where(negative, -value, value)
+    value = torch.where(codes == 0, 0.0, value)
+    return torch.where(codes == 1 << bits, torch.nan, value)

@@ -1,15 +1,12 @@
 """Fake quantization as a layer."""
 
-import json
-
 import torch
 from torch import Tensor, nn
 
 from sw.formats import OverflowPolicy, RoundingMode, ScalarFormat
 from sw.quantize.checks import is_readable, settings_of
 from sw.quantize.quantizer import fake_quantize
-
-_STATE_VERSION = 1
+from sw.quantize.state import STATE_VERSION, check_saved, encoded
 
 
 class FakeQuantize(nn.Module):
@@ -103,15 +100,14 @@ class FakeQuantize(nn.Module):
                              propagate_nan=self._propagate_nan, dtype=self._dtype)
 
     def _description(self) -> dict[str, object]:
-        return {"version": _STATE_VERSION, "format": self._format.name, "rounding": self._rounding.value,
+        return {"version": STATE_VERSION, "format": self._format.name, "rounding": self._rounding.value,
                 "overflow": self._overflow.value, "axis": self._axis, "group_size": self._group_size,
                 "random_bits": self._random_bits, "propagate_nan": self._propagate_nan,
                 "dtype": None if self._dtype is None else str(self._dtype)}
 
     def get_extra_state(self) -> Tensor:
         """Return what the layer does, as a tensor: every tool that stores states can store tensors."""
-        text = json.dumps(self._description(), sort_keys=True)
-        return torch.tensor(list(text.encode()), dtype=torch.uint8)
+        return encoded(self._description())
 
     def set_extra_state(self, state: Tensor) -> None:
         """Compare the layer with the one that a state came from.
@@ -121,17 +117,7 @@ class FakeQuantize(nn.Module):
         ValueError
             If they differ.
         """
-        try:
-            saved = json.loads(bytes(state.tolist()).decode())
-        except (AttributeError, TypeError, ValueError) as error:
-            raise ValueError(f"Quantizer state must be a uint8 tensor of JSON, not {state!r}") from error
-        own = self._description()
-        if saved != own:
-            names = sorted(saved.keys() | own.keys()) if isinstance(saved, dict) else []
-            changed = [f"{name}={saved.get(name)!r} (here {own.get(name)!r})" for name in names
-                       if saved.get(name) != own.get(name)]
-            raise ValueError("Quantizer must be built as the saved one was, with "
-                             f"{', '.join(changed) or repr(saved)}, to load its state")
+        check_saved(self._description(), state)
 
     def extra_repr(self) -> str:
         """Say the format, the granularity and the modes that are not the default."""

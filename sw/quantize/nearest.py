@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sw.formats import OverflowPolicy, RoundingMode
 from sw.quantize.blocks import Workspace
-from sw.quantize.plan import FLOAT_DTYPES, FixedPlan, FloatPlan, Settings, fits
+from sw.quantize.plan import FLOAT_DTYPES, FixedPlan, FloatPlan, PositPlan, Settings, fits
 
 
 class Road(Enum):
@@ -43,8 +43,13 @@ def road(settings: Settings, dtype: torch.dtype, *, casts: bool) -> Road:
     ``casts`` permits ``Road.CAST``: a compiler may drop a cast to a smaller type and back.
     """
     plan, work = settings.plan, FLOAT_DTYPES[dtype]
-    if settings.rounding is not RoundingMode.NEAREST_EVEN or settings.overflow is OverflowPolicy.WRAP:
+    # The roads below clamp to the format's range.
+    if settings.overflow.wraps or settings.overflow is OverflowPolicy.SATURATE_ZERO:
         return Road.EXACT
+    if settings.rounding is not RoundingMode.NEAREST_EVEN:
+        return Road.EXACT
+    if isinstance(plan, PositPlan):
+        return Road.EXACT  # the last place moves with the regime
     if not fits(plan, dtype):
         return Road.EXACT
     room = work.fraction_bits - 2  # bits of an integer that 1.5 * 2**fraction_bits shifts out

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TypeAlias
 
 import torch
 
@@ -9,6 +10,7 @@ from sw.formats import (
     FixedPointFormat,
     FloatingPointFormat,
     OverflowPolicy,
+    PositFormat,
     RoundingMode,
     ScalarFormat,
     Subnormals,
@@ -112,8 +114,20 @@ class FixedPlan(Plan):
     max_integer: int
 
 
+@dataclass(frozen=True, kw_only=True)
+class PositPlan(Plan):
+    """A posit format. The codes are those of ``PositFormat``."""
+
+    width: int
+    exponent_size: int
+
+
+ScalarPlan: TypeAlias = FloatPlan | FixedPlan | PositPlan
+"""The plan of a format of any family."""
+
+
 @lru_cache(maxsize=256)
-def plan_of(fmt: ScalarFormat) -> FloatPlan | FixedPlan:
+def plan_of(fmt: ScalarFormat) -> ScalarPlan:
     """Return the numbers of ``fmt``.
 
     Raises
@@ -123,12 +137,14 @@ def plan_of(fmt: ScalarFormat) -> FloatPlan | FixedPlan:
     ValueError
         If it is wider than 32 bits, or has values that float64 does not hold as normal numbers.
     """
-    if not isinstance(fmt, (FloatingPointFormat, FixedPointFormat)):
-        raise TypeError("Format must be a FloatingPointFormat or a FixedPointFormat, as sw.formats.parse('e4m3') "
-                        f"gives, not {fmt!r}")
+    if not isinstance(fmt, (FloatingPointFormat, FixedPointFormat, PositFormat)):
+        raise TypeError("Format must be a FloatingPointFormat, a FixedPointFormat or a PositFormat, as "
+                        f"sw.formats.parse('e4m3') gives, not {fmt!r}")
     if fmt.width > MAX_WIDTH:
         raise ValueError(f"Format must have at most {MAX_WIDTH} bits to be quantized to, not {fmt.name!r} "
                          f"({fmt.width} bits)")
+    if isinstance(fmt, PositFormat):
+        return _posit_plan(fmt)
     return _fixed_plan(fmt) if isinstance(fmt, FixedPointFormat) else _float_plan(fmt)
 
 
@@ -167,6 +183,14 @@ def _float_plan(fmt: FloatingPointFormat) -> FloatPlan:
         nan_is_negative_zero=fmt.signed and fmt.has_zero and not fmt.has_negative_zero)
 
 
+def _posit_plan(fmt: PositFormat) -> PositPlan:
+    # The steps are finest around zero: where the regime takes all bits, every value is a multiple of the smallest.
+    return PositPlan(
+        format=fmt, name=fmt.name, precision=fmt.significand_bits, quantum_exponent=-fmt.max_exponent,
+        max_exponent=fmt.max_exponent, minimum=float(fmt.min_finite), maximum=float(fmt.max_finite), has_nan=True,
+        has_negative_zero=False, width=fmt.width, exponent_size=fmt.exponent_size)
+
+
 def code_dtype(fmt: ScalarFormat) -> torch.dtype:
     """Return the integer type that holds the codes of ``fmt`` as nonnegative numbers.
 
@@ -183,7 +207,7 @@ def code_dtype(fmt: ScalarFormat) -> torch.dtype:
 class Settings:
     """One way to quantize: a format and how to round to it."""
 
-    plan: FloatPlan | FixedPlan
+    plan: ScalarPlan
     rounding: RoundingMode
     overflow: OverflowPolicy
     random_bits: int

@@ -1,24 +1,19 @@
 """Exact multiplication on codes: the value every circuit and every quantizer is compared with."""
 
-import operator
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from functools import cache, cached_property
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sw.formats import (
-    OverflowPolicy,
-    RandomBits,
-    RoundingMode,
-    ScalarFormat,
-    Special,
-    Value,
-    is_negative,
-    is_zero,
-)
-from sw.formats.check import check_integer, check_member
+from sw.formats import OverflowPolicy, RoundingMode, ScalarFormat, Special, Value, is_negative, is_zero
+from sw.reference.cast import Cast
+from sw.reference.function import call_on_arrays, check_format, evaluate_cast, operand_ports
+from sw.reference.model import Codes, Port
+from sw.reference.value_array import multiply_arrays
 
 
 def product(a: Value, b: Value) -> Value:
@@ -70,16 +65,23 @@ class Multiplication:
     random_bits: int = 0
 
     def __post_init__(self) -> None:
-        check_member("Rounding mode", self.rounding, RoundingMode)
-        check_integer("Random bit count", self.random_bits)
-        self.result.check_overflow(self.overflow)
-        stochastic = self.rounding is RoundingMode.STOCHASTIC
-        if stochastic and not 1 <= self.random_bits <= 64:
-            raise ValueError("Random bit count must be between 1 and 64 for stochastic rounding, "
-                             f"not {self.random_bits!r}")
-        if not stochastic and self.random_bits:
-            raise ValueError(f"Random bit count must be 0 for {self.rounding.value} rounding, "
-                             f"not {self.random_bits!r}")
+        for noun, fmt in (("Format a", self.a), ("Format b", self.b), ("Result format", self.result)):
+            check_format(noun, fmt)
+        _ = self._cast  # which checks the rest
+
+    @cached_property
+    def _cast(self) -> Cast:
+        return Cast(result=self.result, rounding=self.rounding, overflow=self.overflow, random_bits=self.random_bits)
+
+    @property
+    def inputs(self) -> Mapping[str, Port]:
+        """Operands ``a`` and ``b``; ``random`` where the rounding is stochastic."""
+        return operand_ports(self._cast, a=self.a, b=self.b)
+
+    @property
+    def outputs(self) -> Mapping[str, Port]:
+        """The product ``o``."""
+        return {"o": Port.of(self.result)}
 
     def __call__(self, a: int, b: int, random: int = 0) -> int:
         """Return the result's code for one pair of operand codes.
@@ -91,22 +93,14 @@ class Multiplication:
         TypeError, ValueError
             If a code is not an integer or does not fit its format, or ``random`` does not fit the random bits.
         """
-        return self._encode(product(self.a.decode(a), self.b.decode(b)), operator.index(random))
+        return self._cast.encode(product(self.a.decode(a), self.b.decode(b)), random)
 
-    def _encode(self, value: Value, random: int) -> int:
-        bits = RandomBits(value=random, count=self.random_bits) if self.random_bits else None
-        return self.result.encode(value, rounding=self.rounding, overflow=self.overflow, random=bits)
+    def evaluate(self, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
+        """Return the codes of the output for arrays of input codes: see :class:`sw.reference.model.Function`."""
+        return evaluate_cast(self._cast, self.inputs, inputs, multiply_arrays)
 
-    @cached_property
-    def _decoded(self) -> tuple["_Values", "_Values"]:
-        return _Values(self.a), _Values(self.b)
-
-    def codes(self, a: NDArray[np.integer], b: NDArray[np.integer],
-              random: NDArray[np.integer] | None = None) -> NDArray[np.uint64]:
-        """Return the results for arrays of operand codes.
-
-        The same function as calling the object on each pair, but each distinct product is formed and rounded once,
-        which makes a whole table affordable.
+    def codes(self, a: NDArray[Any], b: NDArray[Any], random: NDArray[Any] | None = None) -> NDArray[np.uint64]:
+        """Return the results for arrays of operand codes: the same function as calling the object on each pair.
 
         Parameters
         ----------
@@ -127,54 +121,4 @@ class Multiplication:
             If a code does not fit its format, ``random`` is missing or does not fit the random bits, or the shapes
             differ.
         """
-        if self.random_bits and random is None:
-            raise ValueError("Random bits must be given for stochastic rounding, not None")
-        first, second = self._decoded
-        index_a, index_b = first.index(a), second.index(b)
-        if b.shape != a.shape:
-            raise ValueError(f"Operand b must have the shape of operand a, {a.shape}, not {b.shape}")
-        unique, inverse = np.unique(index_a.ravel() * len(second.values) + index_b.ravel(), return_inverse=True)
-        pairs = (divmod(key, len(second.values)) for key in unique.tolist())
-        products = [product(first.values[row], second.values[column]) for row, column in pairs]
-        encode = cache(self._encode)
-        if random is None or not self.random_bits:
-            rounded = np.array([encode(value, 0) for value in products], dtype=np.uint64)
-            results: NDArray[np.uint64] = rounded[inverse.ravel()]
-        else:
-            _check_range("Random bits", random, self.random_bits)
-            if random.shape != a.shape:
-                raise ValueError(f"Random bits must have the shape of operand a, {a.shape}, not {random.shape}")
-            results = np.array([encode(products[position], bits) for position, bits
-                                in zip(inverse.ravel().tolist(), random.ravel().tolist(), strict=True)],
-                               dtype=np.uint64)
-        return results.reshape(a.shape)
-
-
-def _check_range(noun: str, array: NDArray[np.integer], width: int) -> None:
-    if not np.issubdtype(array.dtype, np.integer):
-        raise TypeError(f"{noun} must be an array of integers, not of {array.dtype}")
-    if array.size and (int(array.min()) < 0 or int(array.max()) >> width):
-        raise ValueError(f"{noun} must be between 0 and {(1 << width) - 1}, "
-                         f"not {int(array.min())} to {int(array.max())}")
-
-
-class _Values:
-    """The distinct values of a format's codes, and where each code's value stands among them."""
-
-    def __init__(self, fmt: ScalarFormat) -> None:
-        self._format = fmt
-        self.values: list[Value] = []
-        self._positions: dict[Value, int] = {}
-
-    def _position(self, code: int) -> int:
-        value = self._format.decode(code)
-        if value not in self._positions:
-            self._positions[value] = len(self.values)
-            self.values.append(value)
-        return self._positions[value]
-
-    def index(self, codes: NDArray[np.integer]) -> NDArray[np.int64]:
-        _check_range(f"Codes of {self._format.name}", codes, self._format.width)
-        unique, inverse = np.unique(codes, return_inverse=True)
-        positions = np.array([self._position(code) for code in unique.tolist()], dtype=np.int64)
-        return positions[inverse].reshape(codes.shape)
+        return call_on_arrays(self, self.random_bits, {"a": a, "b": b}, random)

@@ -1,5 +1,3 @@
-# amaranth: UnusedElaboratable=no
-# A component that is refused, or whose elaboration fails, was never meant to be used.
 """An operation with all its parameters: its reference, its component, and how both are described."""
 
 import dataclasses
@@ -32,8 +30,6 @@ class OperationKind:
         Options of a request that it takes beside the rounding, by attribute name; ``fmt`` first where it needs one.
     model : callable
         From a request to the exact reference.
-    component : callable
-        From the reference, and ``pipeline`` and ``hard_multiplier`` by keyword, to the Amaranth component.
     formula : callable
         From the reference to what it computes, in formats' names.
     cancelling : callable, optional
@@ -44,7 +40,6 @@ class OperationKind:
     summary: str
     options: tuple[str, ...]
     model: Callable[[Any], Any]
-    component: Callable[..., Any]
     formula: Callable[[Any], str]
     cancelling: Callable[[Any], Cancelling] | None = None
 
@@ -87,7 +82,9 @@ class Operation:
 
     def component(self) -> Any:
         """Return the Amaranth component."""
-        return self.kind.component(self.model, pipeline=self.pipeline, hard_multiplier=self.dsp)
+        from synth.operations.components import component_of  # Amaranth is not needed before
+
+        return component_of(self.model, pipeline=self.pipeline, hard_multiplier=self.dsp)
 
     def cancelling(self) -> Cancelling | None:
         """Return what makes operands whose sum loses its leading digits; None if the operation has no such sum."""
@@ -108,6 +105,10 @@ class Operation:
                                                                                      for fmt in operands[1:])]
         if result is not None and any(result != fmt for fmt in operands):
             names += ["to", result.name]
+        if result is None and any(field.name == "result" for field in dataclasses.fields(model)):
+            names += ["to", "exact" if self.result is None else self.result.name]
+        if hasattr(model, "lfsr_bits"):
+            names.append("lfsr")
         for field in dataclasses.fields(model):
             value = getattr(model, field.name)
             if field.name in (*formats, "result", "rounding", "random_bits", "overflow") or value == field.default:

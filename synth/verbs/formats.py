@@ -91,9 +91,10 @@ def _list(as_json: bool, console: Output) -> int:
     console.table("Fixed point and integers", ["name", "minimum", "maximum", "step", "also called"],
                   [[entry.name, number(fmt.min_finite), number(fmt.max_finite), number(fmt.quantum),
                     ", ".join(entry.aliases)] for entry, fmt in fixed])
-    console.table("Posits", ["name", "useed", "maximum", "smallest", "significand", "quire"],
+    console.table("Posits", ["name", "useed", "maximum", "smallest", "significand", "quire", "also called"],
                   [[entry.name, str(fmt.useed), number(fmt.max_finite), number(fmt.smallest_positive),
-                    _bits(fmt.significand_bits), _bits(_quire_bits(fmt))] for entry, fmt in posits])
+                    _bits(fmt.significand_bits), _bits(_quire_bits(fmt)), ", ".join(entry.aliases)]
+                   for entry, fmt in posits])
     list_blocks(console)
     console.print(_GRAMMAR)
     return 0

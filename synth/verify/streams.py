@@ -77,7 +77,7 @@ class _Checker:
         self._at = _Progress(next=np.zeros(count, np.int64), taken=np.zeros(count, np.int64),
                              reset_done=np.zeros(count, bool),
                              accepted_at=np.zeros((transfers.count, count), np.int64))
-        self._waiting = np.zeros(count, dtype=bool)
+        self._waiting, self._offered = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
         self._held: dict[str, Codes] = {}
         self._violations: dict[str, int] = {}
         self._first: Json | None = None
@@ -106,6 +106,7 @@ class _Checker:
         """Drive one clock cycle; return whether anything was transferred or reset."""
         transfers, at, simulation = self._transfers, self._at, self._simulation
         offer, take = self._wishes()
+        offer |= self._offered  # what was offered stays until it is accepted, as the rules of streams ask
         inside = at.next < transfers.count
         number = np.minimum(at.next, transfers.count - 1)
         due = inside & transfers.resets[number, self._all] & ~at.reset_done
@@ -123,10 +124,12 @@ class _Checker:
         got = unpack_fields(transfers.outputs, simulation.get_planes("o__payload"), transfers.sequences)
         self._check_held(valid, got, reset)
         arrived = valid & take
-        self._check_results(arrived, got, cycle)
         accepted = offer & ready
+        self._offered = offer & ~ready
         at.accepted_at[number[accepted], self._all[accepted]] = cycle
         at.next[accepted] += 1
+        # Without registers on the way, a transfer has its result in its own cycle; with some, later.
+        self._check_results(arrived, got, at.next - (accepted if self._latency else 0), cycle)
         at.reset_done[accepted] = False
         at.taken[arrived] += 1
         rows = np.flatnonzero(reset)
@@ -159,9 +162,11 @@ class _Checker:
         self._stalls += int(np.count_nonzero(waits))
         self._waiting = waits & ~reset
 
-    def _check_results(self, arrived: NDArray[np.bool_], got: Mapping[str, Codes], cycle: int) -> None:
+    def _check_results(self, arrived: NDArray[np.bool_], got: Mapping[str, Codes], accepted: NDArray[np.int64],
+                       cycle: int) -> None:
+        """Compare what has arrived with what ``accepted`` transfers of each sequence cause."""
         transfers, at = self._transfers, self._at
-        made = transfers.produced[at.next, self._all]  # results of the transfers that were accepted before this cycle
+        made = transfers.produced[accepted, self._all]
         surplus = arrived & (at.taken >= made)
         self._blame("a result that nothing asked for", int(np.count_nonzero(surplus)), np.flatnonzero(surplus))
         rows = np.flatnonzero(arrived & ~surplus)

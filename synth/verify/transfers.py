@@ -105,7 +105,7 @@ def _operands(name: str, port: Port, generator: np.random.Generator, shape: tupl
 
 
 def _frame(inputs: dict[str, Codes], generator: np.random.Generator) -> None:
-    """Set ``first`` and ``last``: another manner of sums every eight sequences, five manners against six of operands."""
+    """Set ``first`` and ``last``: a new manner of sums every eight sequences, five against six of operands."""
     transfers, sequences = inputs["first"].shape
     style = np.arange(sequences) // 8 % 5
     draw = generator.random((2, transfers, sequences))

@@ -23,8 +23,14 @@ def test_fixed_point_is_an_integer(name, shape):
     assert code_shape(parse(name)) == shape
 
 
+def test_posit_is_a_signed_integer():
+    """Its codes order as integers do."""
+    assert code_shape(parse("posit<8,1>")) == signed(8)
+
+
 def test_is_format():
     assert is_format(parse("e4m3"))
+    assert is_format(parse("posit<8,1>"))
     assert is_format(parse("int4"))
     assert not is_format("int4")
 
@@ -32,5 +38,5 @@ def test_is_format():
 def test_not_a_format():
     with pytest.raises(TypeError, match=r"^Format must be a .*, not 'e4m3'; write sw\.formats\.parse\('e4m3'\)$"):
         code_shape("e4m3")
-    with pytest.raises(TypeError, match="^Scale must be a FloatingPointFormat or a FixedPointFormat, not None$"):
+    with pytest.raises(TypeError, match="^Scale must be a FloatingPointFormat, a FixedPointFormat or a PositFormat, not None$"):
         require_format("Scale", None)

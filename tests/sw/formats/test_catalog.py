@@ -37,6 +37,7 @@ def test_names_are_lower_case_and_short():
     "radix4_fp4_even", "radix4_fp4_odd", "p3109_k8p3se", "p3109_k8p4se", "p3109_k8p5se", "p3109_k4p2se",
     "p3109_k6p3se", "p3109_k6p4se", "p3109_k8p5sf", "p3109_k4p2sf", "p3109_k6p3sf", "p3109_k6p4sf", "p3109_k8p1uf",
     "float16", "bfloat16", "tf32", "fixed<8,4>",
+    "posit<8,0>", "posit<8,1>", "posit<8,2>", "posit<16,1>", "posit<16,2>",
     *(f"{sign}int{width}" for sign in ("", "u") for width in range(2, 17)),
 ])
 def test_the_formats_of_the_literature_are_there(name):

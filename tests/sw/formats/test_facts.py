@@ -12,6 +12,7 @@ from sw.formats import (
     CATALOG,
     FixedPointFormat,
     FloatingPointFormat,
+    PositFormat,
     Special,
     Subnormals,
     edges,
@@ -24,7 +25,7 @@ from tests.support.number_formats import BINARY_FLOATS, gfloat_format
 
 NAMES = [entry.name for entry in CATALOG if entry.format.width <= 10] + [
     "e4m3:subnormals=flushed", "float8_e4m3:signed=false", "int5:narrow_range=true", "ufixed<6,8>", "fixed<6,-3>",
-    "e1m2", "e4m0", "p3109_k5p1se", "int1", "uint1"]
+    "e1m2", "e4m0", "p3109_k5p1se", "int1", "uint1", "posit<3,0>", "posit<9,3>"]
 
 
 def _ratio(text):
@@ -63,8 +64,10 @@ def test_counts_and_extremes_are_those_of_an_enumeration(name):
         assert known["dynamic_range"]["decibels"] == pytest.approx(20 * math.log10(max(positive) / min(positive)))
     else:
         assert known["dynamic_range"] == {"binades": None, "decibels": None}
-    for field in ("width", "signed", "radix", "fraction_bits"):
-        assert known[field] == getattr(fmt, field, 2)
+    for field in ("width", "signed", "radix", "fraction_bits", "exponent_size", "significand_bits", "useed"):
+        if hasattr(fmt, field):
+            assert known[field] == getattr(fmt, field)
+    assert known["radix"] == getattr(fmt, "radix", 2)
 
 
 @pytest.mark.parametrize("name", [name for name, fmt in BINARY_FLOATS.items()
@@ -99,7 +102,19 @@ def test_facts_are_ready_for_json(entry):
     known = facts(entry.format)
     assert json.loads(json.dumps(known, allow_nan=False)) == known
     assert known["name"] == entry.name
-    assert known["family"] == ("floating-point" if isinstance(entry.format, FloatingPointFormat) else "fixed-point")
+    assert known["family"] == {FloatingPointFormat: "floating-point", FixedPointFormat: "fixed-point",
+                               PositFormat: "posit"}[type(entry.format)]
+
+
+@pytest.mark.parametrize(("exponent_size", "quire_bits"), [(0, 26), (1, 50), (2, 98)])
+def test_facts_of_a_posit(exponent_size, quire_bits):
+    """Carmichael et al. 2019 (Deep Positron): 31, 55 and 103 bits for a sum of 32 products, which takes 5 more."""
+    known = facts(parse(f"posit<8,{exponent_size}>"))
+    assert (known["quire_bits"], known["quire_bits"] + 5) == (quire_bits, {0: 31, 1: 55, 2: 103}[exponent_size])
+    step = parse(f"posit<8,{exponent_size}>").decode(0x41) - 1
+    assert _fraction(known["unit_roundoff"]) == step / 2
+    largest_product = _fraction(known["max_finite"]) ** 2 / _fraction(known["smallest_positive"]) ** 2
+    assert int(largest_product).bit_length() + 1 == quire_bits
 
 
 def test_facts_of_a_format_beyond_float64():
@@ -142,6 +157,9 @@ def test_the_value_table_has_every_code_with_its_bits_and_value(name):
     ("fixed<8,4>", 0xF8, "1 111 1000", "-1/2", "-0.5"), ("int4", 9, "1 001", "-7", "-7"),
     ("ufixed<4,4>", 3, "0011", "3/16", "0.1875"), ("fixed<4,9>", 8, "1 000", "-1/64", "-0.015625"),
     ("fixed<4,-2>", 7, "0 111", "28", "28"),
+    ("posit<8,1>", 0x47, "0 10 0 0111", "23/16", "1.4375"), ("posit<8,1>", 0x7E, "0 1111110", "1024", "1024"),
+    ("posit<8,2>", 0x06, "0 00001 10", "1/16384", "6.10352e-5"), ("posit<8,2>", 0x80, "1 0000000", "NaN", "NaN"),
+    ("posit<8,0>", 0xFD, "1 111110 1", "-3/64", "-0.046875"),
 ])
 def test_rows_read_as_a_textbook_has_them(name, code, bits, exact, decimal):
     row = value_row(parse(name), code)
@@ -163,6 +181,8 @@ def test_rows_read_as_a_textbook_has_them(name, code, bits, exact, decimal):
     ("int8:narrow_range=true", {"zero": 0, "smallest positive": 1, "one": 1, "largest": 127, "most negative": 129}),
     ("ufixed<8,8>", {"zero": 0, "smallest positive": 1, "largest": 255}),
     ("int1", {"zero": 0, "largest": 0, "most negative": 1}),
+    ("posit<8,1>", {"zero": 0, "smallest positive": 1, "one": 0x40, "largest": 0x7F, "most negative": 0x81,
+                    "NaR": 0x80}),
 ])
 def test_edges(name, want):
     assert {label: row.code for label, row in edges(parse(name)).items()} == want

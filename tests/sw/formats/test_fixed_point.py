@@ -13,15 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sw.formats import FixedPointFormat, OverflowPolicy, RandomBits, RoundingMode, Special, parse
+from tests.support.ap_fixed import APYTYPES_MODES, OVERFLOWS, wrapped_sign_magnitude
 from tests.support.number_formats import FIXED, show, value_of
 
-# The seven modes of ap_fixed (AMD UG1399), and the two more that apytypes has.
-APYTYPES_MODES = {
-    "TRN": RoundingMode.DOWN, "TRN_ZERO": RoundingMode.TOWARD_ZERO, "RND": RoundingMode.NEAREST_UP,
-    "RND_ZERO": RoundingMode.NEAREST_ZERO, "RND_INF": RoundingMode.NEAREST_AWAY,
-    "RND_MIN_INF": RoundingMode.NEAREST_DOWN, "RND_CONV": RoundingMode.NEAREST_EVEN,
-    "TRN_INF": RoundingMode.UP, "JAM_UNBIASED": RoundingMode.TO_ODD,
-}
 SOURCE = FixedPointFormat(width=12, fraction_bits=6)
 
 
@@ -76,6 +70,60 @@ def test_all_12_bit_inputs_round_and_overflow_as_in_apytypes(theirs, width, frac
         assert not wrong, show(wrong, 4096)
 
 
+# What ap_fixed<4,4,AP_RND,...> and ap_ufixed<4,4,AP_RND,...> become when these numbers are assigned to them, as UG1399
+# says. AP_WRAP_SM is for signed types alone.
+@pytest.mark.parametrize(("overflow", "signed", "value", "want"), [
+    (OverflowPolicy.SATURATE, True, 19, 7), (OverflowPolicy.SATURATE, True, -19, -8),
+    (OverflowPolicy.SATURATE, False, 19, 15), (OverflowPolicy.SATURATE, False, -19, 0),
+    (OverflowPolicy.SATURATE_ZERO, True, 19, 0), (OverflowPolicy.SATURATE_ZERO, True, -19, 0),
+    (OverflowPolicy.SATURATE_ZERO, False, 19, 0), (OverflowPolicy.SATURATE_ZERO, False, -19, 0),
+    (OverflowPolicy.SATURATE_SYMMETRIC, True, 19, 7), (OverflowPolicy.SATURATE_SYMMETRIC, True, -19, -7),
+    (OverflowPolicy.SATURATE_SYMMETRIC, False, 19, 15), (OverflowPolicy.SATURATE_SYMMETRIC, False, -19, 0),
+    (OverflowPolicy.WRAP, True, 31, -1), (OverflowPolicy.WRAP, True, -19, -3),
+    (OverflowPolicy.WRAP, False, 19, 3), (OverflowPolicy.WRAP, False, -19, 13),
+    (OverflowPolicy.WRAP_SIGN_MAGNITUDE, True, 19, -4), (OverflowPolicy.WRAP_SIGN_MAGNITUDE, True, -19, 2),
+])
+def test_the_user_guide_s_examples(overflow, signed, value, want):
+    fmt = FixedPointFormat(width=4, signed=signed)
+    assert fmt.integer(fmt.encode(value, rounding=RoundingMode.NEAREST_UP, overflow=overflow)) == want
+
+
+def test_the_sign_magnitude_wrap_turns_round_at_both_ends():
+    for width in range(1, 6):
+        fmt = FixedPointFormat(width=width)
+        for integer in range(-140, 140):
+            got = fmt.integer(fmt.encode(integer, overflow=OverflowPolicy.WRAP_SIGN_MAGNITUDE))
+            assert got == wrapped_sign_magnitude(integer, width), (width, integer)
+            # The steps of the user guide, on bits: the lowest deleted bit is the new sign; if it differs from the
+            # sign of what is left, all bits are inverted.
+            bits = f"{integer % 1024:010b}"
+            deleted, kept = bits[-width - 1], bits[-width:]
+            if deleted != kept[0]:
+                kept = kept.translate(str.maketrans("01", "10"))
+            assert f"{got % (1 << width):0{width}b}" == kept, (width, integer)
+
+
+@pytest.mark.parametrize("theirs", APYTYPES_MODES)
+@pytest.mark.parametrize(("width", "fraction_bits", "signed"), [(5, 3, True), (4, -1, True), (8, 0, True),
+                                                                (3, 5, True), (4, 4, False), (5, 0, False)])
+def test_every_rounding_with_every_overflow_mode_of_ap_fixed(theirs, width, fraction_bits, signed):
+    """Rounding by apytypes, to a width that nothing leaves; then the overflow mode, on integers."""
+    fmt = FixedPointFormat(width=width, fraction_bits=fraction_bits, signed=signed)
+    values = [SOURCE.decode(code) for code in range(0, 4096, 3)]
+    source = apytypes.APyFixedArray(list(range(0, 4096, 3)), int_bits=6, frac_bits=6)
+    rounded = source.cast(int_bits=40 - fraction_bits, frac_bits=fraction_bits,
+                          quantization=apytypes.QuantizationMode[theirs], overflow=apytypes.OverflowMode.WRAP).to_bits()
+    low, high = (-(1 << width - 1), (1 << width - 1) - 1) if signed else (0, (1 << width) - 1)
+    for policy, bring_into_range in OVERFLOWS.items():
+        if policy is OverflowPolicy.WRAP_SIGN_MAGNITUDE and not signed:
+            continue
+        for value, integer in zip(values, rounded, strict=True):
+            integer = int(integer) - (1 << 40) * (int(integer) >> 39)
+            want = bring_into_range(integer, low, high, width) % (1 << width)
+            got = fmt.encode(value, rounding=APYTYPES_MODES[theirs], overflow=policy)
+            assert got == want, (value, policy, got, want)
+
+
 def test_unsigned_formats_round_as_the_signed_one_bit_wider():
     """apytypes has no unsigned type: ap_ufixed<W,I> is ap_fixed<W+1,I+1> without its negative half."""
     unsigned, signed = parse("ufixed<5,2>"), parse("fixed<6,2>")
@@ -119,6 +167,15 @@ def test_trap_ml_dtypes_int4_casts_truncate_and_wrap():
     ("int8", Special.NEGATIVE_INFINITY, OverflowPolicy.SATURATE_SYMMETRIC, -127),
     ("int8", Special.NEGATIVE_INFINITY, OverflowPolicy.WRAP, 0), ("int8", Special.NAN, OverflowPolicy.SATURATE, 0),
     ("int8", Special.NEGATIVE_ZERO, OverflowPolicy.WRAP, 0),
+    ("int8", 127.4, OverflowPolicy.SATURATE_ZERO, 127), ("int8", 127.5, OverflowPolicy.SATURATE_ZERO, 0),
+    ("int8", -128, OverflowPolicy.SATURATE_ZERO, -128), ("int8", -129, OverflowPolicy.SATURATE_ZERO, 0),
+    ("int8:narrow_range=true", -128, OverflowPolicy.SATURATE_ZERO, 0), ("uint8", -1, OverflowPolicy.SATURATE_ZERO, 0),
+    ("int8", Special.POSITIVE_INFINITY, OverflowPolicy.SATURATE_ZERO, 0),
+    ("int8", Special.NEGATIVE_INFINITY, OverflowPolicy.SATURATE_ZERO, 0),
+    ("int8", Special.POSITIVE_INFINITY, OverflowPolicy.WRAP_SIGN_MAGNITUDE, 0),
+    ("int8", Special.NAN, OverflowPolicy.WRAP_SIGN_MAGNITUDE, 0),
+    ("int8", 127.5, OverflowPolicy.WRAP_SIGN_MAGNITUDE, 127), ("int8", 130, OverflowPolicy.WRAP_SIGN_MAGNITUDE, 125),
+    ("int8", -130, OverflowPolicy.WRAP_SIGN_MAGNITUDE, -127), ("int1", 1, OverflowPolicy.WRAP_SIGN_MAGNITUDE, 0),
 ])
 def test_overflow_and_special_values(name, value, overflow, want):
     fmt = parse(name)
@@ -189,8 +246,13 @@ def test_wrong_fields_are_refused(fields, error, message):
 
 @pytest.mark.parametrize(("name", "arguments", "error", "message"), [
     ("int8", {"overflow": OverflowPolicy.INFINITY}, ValueError,
-     "Overflow policy must be saturate, saturate-symmetric or wrap for int8, which has no infinity and no NaN, "
-     "not 'infinity'"),
+     "Overflow policy must be saturate, saturate-symmetric, saturate-zero or wrap for int8, which has no infinity and "
+     "no NaN, not 'infinity'"),
+    ("uint8", {"overflow": OverflowPolicy.WRAP_SIGN_MAGNITUDE}, ValueError,
+     "Overflow policy must be wrap for uint8, which has no sign, not 'wrap-sign-magnitude'"),
+    ("int8:narrow_range=true", {"overflow": OverflowPolicy.WRAP_SIGN_MAGNITUDE}, ValueError,
+     "Overflow policy must be saturate for int8:narrow_range=true: wrapping would produce the code that a narrow "
+     "range leaves out, not 'wrap-sign-magnitude'"),
     ("int8:narrow_range=true", {"overflow": OverflowPolicy.WRAP}, ValueError,
      "Overflow policy must be saturate for int8:narrow_range=true: wrapping would produce the code that a narrow "
      "range leaves out, not 'wrap'"),

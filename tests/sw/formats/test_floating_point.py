@@ -505,6 +505,11 @@ def test_decode_wrong_type():
 @pytest.mark.parametrize(("name", "arguments", "error", "message"), [
     ("e4m3", {"overflow": OverflowPolicy.WRAP}, ValueError,
      "Overflow policy must be saturate or infinity for float8_e4m3fn, a floating-point format, not 'wrap'"),
+    ("e4m3", {"overflow": OverflowPolicy.SATURATE_ZERO}, ValueError,
+     "Overflow policy must be saturate or infinity for float8_e4m3fn, a floating-point format, not 'saturate-zero'"),
+    ("e2m1", {"overflow": OverflowPolicy.WRAP_SIGN_MAGNITUDE}, ValueError,
+     "Overflow policy must be saturate or infinity for float4_e2m1fn, a floating-point format, "
+     "not 'wrap-sign-magnitude'"),
     ("e2m1", {"overflow": INF}, ValueError,
      "Overflow policy must be saturate for float4_e2m1fn, which has neither infinity nor NaN, not 'infinity'"),
     ("e4m3", {"overflow": "infinity"}, TypeError, "Overflow policy must be an OverflowPolicy, not 'infinity'"),

@@ -103,10 +103,11 @@ def encode_all(values, fmt, *, rounding=RoundingMode.NEAREST_EVEN, overflow=Over
     """Return ``encode`` of each element of a float64 array.
 
     Rounding is monotone: between two inputs with the same code, every input has that code. So a bisection over the
-    sorted inputs asks ``encode`` only where the code changes. Not for wrapping overflow. (Where both ends of the
-    range overflow to the same NaN, a first cut at the largest value tells them apart.)
+    sorted inputs asks ``encode`` only where the code changes. Not for overflow that wraps or ends at zero.
+    (Where both ends of the range overflow to the same NaN, a first cut at the largest value tells them apart.)
     """
-    assert overflow is not OverflowPolicy.WRAP
+    assert not overflow.wraps
+    assert overflow is not OverflowPolicy.SATURATE_ZERO
     codes = np.zeros(len(values), dtype=np.int64)
     for selected in (values > 0, values < 0):
         points, where = np.unique(np.abs(values[selected]), return_inverse=True)

@@ -33,7 +33,7 @@ def test_input_wrong(function):
 @pytest.mark.parametrize("function", [fake_quantize, to_codes, absmax_scale, from_codes])
 def test_format_wrong(function):
     x = torch.tensor([1], dtype=torch.int64) if function is from_codes else X
-    refuses(TypeError, "Format must be a FloatingPointFormat or a FixedPointFormat, as sw.formats.parse('e4m3') gives, "
+    refuses(TypeError, "Format must be a FloatingPointFormat, a FixedPointFormat or a PositFormat, as sw.formats.parse('e4m3') gives, "
                        "not 'e4m3'", function, x, "e4m3")
     refuses(ValueError, "Format must have at most 32 bits to be quantized to, not 'int33' (33 bits)", function, x,
             FixedPointFormat(width=33))
@@ -53,8 +53,8 @@ def test_modes_wrong(function):
     refuses(TypeError, "Overflow must be an OverflowPolicy, not 'saturate'", function, X, E4M3, overflow="saturate")
     refuses(ValueError, "Overflow policy must be saturate or infinity for float8_e4m3fn, a floating-point format, not "
                         "'wrap'", function, X, E4M3, overflow=OverflowPolicy.WRAP)
-    refuses(ValueError, "Overflow policy must be saturate, saturate-symmetric or wrap for int8", function, X,
-            parse("int8"), overflow=OverflowPolicy.INFINITY)
+    refuses(ValueError, "Overflow policy must be saturate, saturate-symmetric, saturate-zero or wrap for int8",
+            function, X, parse("int8"), overflow=OverflowPolicy.INFINITY)
 
 
 @pytest.mark.parametrize("function", [fake_quantize, to_codes])

@@ -65,7 +65,7 @@ def test_every_16_bit_input_rounds_as_encode_says_in_every_mode(name, rounding):
     for dtype in HALVES:
         x = every_input(dtype)
         for overflow in policies(fmt):
-            if overflow is not OverflowPolicy.WRAP:
+            if overflow in (OverflowPolicy.SATURATE, OverflowPolicy.SATURATE_SYMMETRIC, OverflowPolicy.INFINITY):
                 want = encode_all(x.to(torch.float64).numpy(), fmt, rounding=rounding, overflow=overflow)
                 check(x, fmt, torch.from_numpy(want), rounding=rounding, overflow=overflow)
 
@@ -76,12 +76,14 @@ def test_bisection_of_the_oracle_agrees_with_each_call():
         assert encode_all(x.numpy(), fmt).tolist() == encode_each(x.tolist(), fmt)
 
 
+@pytest.mark.parametrize("overflow", [OverflowPolicy.WRAP, OverflowPolicy.WRAP_SIGN_MAGNITUDE,
+                                      OverflowPolicy.SATURATE_ZERO], ids=lambda policy: policy.value)
 @pytest.mark.parametrize("name", ["int8", "fixed<8,12>", "fixed<6,-3>"])
-def test_every_float16_input_wraps_as_encode_says(name):
-    x, fmt = every_input(torch.float16), FORMATS[name]
+def test_every_float16_input_overflows_as_encode_says(name, overflow):
+    x, fmt = every_input(torch.float16)[::1 if overflow is OverflowPolicy.WRAP else 5], FORMATS[name]
     for rounding in (RoundingMode.NEAREST_EVEN, RoundingMode.TOWARD_ZERO):
-        want = torch.tensor(encode_each(x.tolist(), fmt, rounding=rounding, overflow=OverflowPolicy.WRAP))
-        check(x, fmt, want, rounding=rounding, overflow=OverflowPolicy.WRAP)
+        want = torch.tensor(encode_each(x.tolist(), fmt, rounding=rounding, overflow=overflow))
+        check(x, fmt, want, rounding=rounding, overflow=overflow)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16], ids=str)

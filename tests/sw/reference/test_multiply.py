@@ -152,7 +152,7 @@ def test_nan_and_infinity_become_what_the_result_format_has():
 
 
 @pytest.mark.parametrize(("a", "b", "result", "rounding"), [
-    ("e4m3", "int4", "e5m2", RoundingMode.TO_ODD), ("e5m2", "e4m3", "fixed<8,4>", RoundingMode.NEAREST_ZERO),
+    ("e4m3", "int4", "e5m2", RoundingMode.TO_ODD), ("e3m2", "e4m3", "fixed<8,4>", RoundingMode.NEAREST_ZERO),
     ("radix4_fp4_odd", "e3m2", "radix4_fp4_even", RoundingMode.NEAREST_DOWN),
     ("ufixed<7,5>", "e2m1", "dlfloat8", RoundingMode.UP),
 ])
@@ -166,6 +166,16 @@ def test_codes_is_the_scalar_call_on_each_pair(a, b, result, rounding):
     assert table.shape == shape
     assert table.dtype == np.uint64
     assert table.ravel().tolist() == want
+
+
+def test_ports():
+    multiply = Multiplication(a=parse("e4m3"), b=parse("int4"), result=parse("e5m2"), rounding=RoundingMode.STOCHASTIC,
+                              random_bits=3)
+    assert {name: (port.width, port.format) for name, port in multiply.inputs.items()} == {
+        "a": (8, parse("e4m3")), "b": (4, parse("int4")), "random": (3, None)}
+    assert {name: port.format for name, port in multiply.outputs.items()} == {"o": parse("e5m2")}
+    inputs = {"a": np.array([0x41, 2]), "b": np.array([3, 15]), "random": np.array([7, 0])}
+    assert multiply.evaluate(inputs)["o"].tolist() == [multiply(0x41, 3, 7), multiply(2, 15, 0)]
 
 
 def test_codes_of_nothing_is_nothing():
@@ -219,12 +229,15 @@ def test_random_bits_are_ignored_where_rounding_is_not_stochastic():
 
 def test_equal_multiplications_are_equal_and_hashable():
     a, b = (Multiplication(a=parse("e4m3"), b=parse("int4"), result=parse("e5m2")) for _ in range(2))
-    a.codes(np.arange(4), np.arange(4))  # fills a cache, which equality does not see
+    a.codes(np.arange(4), np.arange(4))
     assert a == b
     assert hash(a) == hash(b)
 
 
 @pytest.mark.parametrize(("fields", "error", "message"), [
+    ({"a": "e4m3"}, TypeError, "Format a must be a scalar format, not 'e4m3'; write sw.formats.parse('e4m3')"),
+    ({"b": 8}, TypeError, "Format b must be a scalar format, not 8; sw.formats.parse gives one"),
+    ({"result": None}, TypeError, "Result format must be a scalar format, not None"),
     ({"rounding": RoundingMode.STOCHASTIC}, ValueError,
      "Random bit count must be between 1 and 64 for stochastic rounding, not 0"),
     ({"rounding": RoundingMode.STOCHASTIC, "random_bits": 65}, ValueError,
@@ -248,14 +261,14 @@ def _call(multiply, a, b, *random):
 
 
 @pytest.mark.parametrize(("arrays", "error", "message"), [
-    (([256], [0]), ValueError, "Codes of float8_e4m3fn must be between 0 and 255, not 256 to 256"),
-    (([0, 3], [-1, 5]), ValueError, "Codes of int4 must be between 0 and 15, not -1 to 5"),
-    (([1.0], [0]), TypeError, "Codes of float8_e4m3fn must be an array of integers, not of float64"),
-    (([1, 2], [0]), ValueError, "Operand b must have the shape of operand a, (2,), not (1,)"),
-    (([1, 2], [0, 0], [1]), ValueError, "Random bits must have the shape of operand a, (2,), not (1,)"),
-    (([1], [0], [16]), ValueError, "Random bits must be between 0 and 15, not 16 to 16"),
-    (([1], [0], [-1]), ValueError, "Random bits must be between 0 and 15, not -1 to -1"),
-    (([1], [0], [0.5]), TypeError, "Random bits must be an array of integers, not of float64"),
+    (([256], [0]), ValueError, "Input a must be between 0 and 255, not 256 to 256"),
+    (([0, 3], [-1, 5]), ValueError, "Input b must be between 0 and 15, not -1 to 5"),
+    (([1.0], [0]), TypeError, "Input a must be an array of integers, not of float64"),
+    (([1, 2], [0]), ValueError, "Input b must have the shape of input a, (2,), not (1,)"),
+    (([1, 2], [0, 0], [1]), ValueError, "Input random must have the shape of input a, (2,), not (1,)"),
+    (([1], [0], [16]), ValueError, "Input random must be between 0 and 15, not 16 to 16"),
+    (([1], [0], [-1]), ValueError, "Input random must be between 0 and 15, not -1 to -1"),
+    (([1], [0], [0.5]), TypeError, "Input random must be an array of integers, not of float64"),
     (([1], [0]), ValueError, "Random bits must be given for stochastic rounding, not None"),
 ])
 def test_codes_wrong(arrays, error, message):

@@ -1,0 +1,165 @@
+"""Addition and subtraction of two codes, rounded once."""
+
+from dataclasses import replace
+from enum import Enum
+
+from amaranth.hdl import *
+from amaranth.lib import wiring
+
+from hw.arith.number_sum import add_numbers
+from hw.convert.decode import decode
+from hw.convert.integer import encode_integer, round_integer
+from hw.convert.number import named
+from hw.function import code_of, function_members, require_structure, table_of
+from hw.pipeline import delay, distribute, require_pipeline
+from hw.shape import require_format
+from sw.formats import FixedPointFormat, FloatingPointFormat, OverflowPolicy, RoundingMode
+from sw.reference import Addition
+
+__all__ = ["Adder", "AdderStructure", "add_numbers"]
+
+
+class AdderStructure(Enum):
+    """How an adder brings its operands together."""
+
+    ALIGN_EXPONENTS = "align-exponents"
+    """The lesser operand is shifted to the exponent of the greater one; fixed point has its places from the start."""
+    TRUTH_TABLE = "truth-table"
+    """Each bit of the result is looked up. At most 12 bits of operands and random bits together."""
+
+
+class Adder(wiring.Component):
+    """Sum, or difference, of two codes, rounded once to a code of the result format.
+
+    Latency is ``pipeline`` cycles of domain ``sync``; throughput is one pair of codes per cycle. The output is what
+    ``sw.reference.Addition`` computes, for every pair of codes. Registers have no reset: the first ``latency``
+    outputs after power-up mean nothing.
+
+    Parameters
+    ----------
+    a : FloatingPointFormat, FixedPointFormat or PositFormat
+        Format of the first operand.
+    b : FloatingPointFormat, FixedPointFormat or PositFormat, optional
+        Format of the second operand; that of the first by default.
+    result : FloatingPointFormat, FixedPointFormat or PositFormat, optional
+        Format of the result; by default that of the operands, if they have the same.
+    rounding : RoundingMode
+    overflow : OverflowPolicy
+    random_bits : int, bits
+        How many random bits a stochastic rounding takes; 0 for every other mode.
+    subtract : bool
+        Subtract ``b``.
+    pipeline : int
+        Number of register stages, 0 to 64; 0 is combinational. The first four go after the sum, after its alignment
+        to the result, before the sum, and after the rounding, in that order of priority; any further ones stand at
+        the output, for a tool that retimes.
+    structure : AdderStructure, optional
+        By default, the smallest one measured: see :func:`default_structure`.
+
+    Members
+    -------
+    a : In(a.width)
+        Code of the first operand.
+    b : In(b.width)
+        Code of the second operand.
+    random : In(random_bits)
+        Random bits of that pair; only with ``RoundingMode.STOCHASTIC``.
+    o : Out(result.width)
+        Code of the rounded sum.
+
+    Raises
+    ------
+    TypeError
+        If a format, mode, policy or count is of the wrong type.
+    ValueError
+        If no result format is given for operands of two formats, the overflow policy does not apply to the
+        result format, the random bits do not suit the rounding mode, the structure does not suit the operands, or
+        ``pipeline`` is out of range.
+    """
+
+    def __init__(self, a, b=None, result=None, *, rounding=RoundingMode.NEAREST_EVEN,
+                 overflow=OverflowPolicy.SATURATE, random_bits=0, subtract=False, pipeline=0, structure=None):
+        require_format("Format a", a)
+        b = a if b is None else require_format("Format b", b)
+        if result is None and a != b:
+            raise ValueError(f"Result format must be given for operands of two formats, {a.name} and {b.name}, "
+                             f"not {result!r}")
+        result = a if result is None else require_format("Result format", result)
+        self._model = Addition(a=a, b=b, result=result, rounding=rounding, overflow=overflow,
+                               random_bits=random_bits, subtract=subtract)
+        structure = default_structure(a, b, result, random_bits) if structure is None else structure
+        self._structure = require_structure(structure, AdderStructure, self._model)
+        self._pipeline = require_pipeline(pipeline)
+        super().__init__(function_members(self._model))
+
+    @property
+    def structure(self):
+        """How the operands are brought together."""
+        return self._structure
+
+    @property
+    def pipeline(self):
+        """Number of register stages."""
+        return self._pipeline
+
+    @property
+    def latency(self):
+        """Cycles from a pair of codes to their sum."""
+        return self._pipeline
+
+    @property
+    def model(self):
+        """The exact reference of the same parameters, ``model(a, b, random=0)``."""
+        return self._model
+
+    def elaborate(self, platform):
+        m = Module()
+        formats = (self._model.a, self._model.b, self._model.result)
+        if self._structure is AdderStructure.TRUTH_TABLE:
+            code = delay(m, table_of(m, self), self._pipeline, name="code")
+        elif all(isinstance(fmt, FixedPointFormat) for fmt in formats):
+            code = self._fixed_sum(m)
+        else:
+            code = self._sum(m)
+        m.d.comb += self.o.eq(code)
+        return m
+
+    def _sum(self, m):
+        """Sign, magnitude and exponent apart: some format is a float or a posit."""
+        model, cycles = self._model, distribute(self._pipeline, ("sum", "align", "operands", "round"))
+        a, b = (decode(m, fmt, code, normalised=False, name=name)
+                for fmt, code, name in ((model.a, self.a, "a"), (model.b, self.b, "b")))
+        if model.subtract:
+            b = replace(b, sign=~b.sign)
+        exact = add_numbers(
+            m, a, b, result=model.result, rounding=model.rounding, random_bits=model.random_bits,
+            exact=model.overflow.wraps, a_is_greater=self._a_is_greater(m), registers=cycles["operands"])
+        random = self._random(m, cycles["operands"] + cycles["sum"])
+        return code_of(m, exact.delayed(m, cycles["sum"]), model, random, cycles)
+
+    def _a_is_greater(self, m):
+        """Compare the magnitudes by their codes, where these count them in rising order."""
+        fmt = self._model.a
+        if self._model.b != fmt or not isinstance(fmt, FloatingPointFormat):
+            return None
+        bits = fmt.exponent_bits + fmt.fraction_bits
+        return named(m, self.a[:bits] >= self.b[:bits], "a_is_greater")
+
+    def _fixed_sum(self, m):
+        """All three formats are fixed point: the exact sum in two's complement, shifted by a constant."""
+        model, cycles = self._model, distribute(self._pipeline, ("sum", "round"))
+        point = max(model.a.fraction_bits, model.b.fraction_bits)
+        a, b = ((code.as_signed() if fmt.signed else code) << (point - fmt.fraction_bits)
+                for fmt, code in ((model.a, self.a), (model.b, self.b)))
+        exact = delay(m, named(m, a - b if model.subtract else a + b, "sum"), cycles["sum"], name="sum")
+        integer = round_integer(m, exact, point - model.result.fraction_bits, model.rounding,
+                                self._random(m, cycles["sum"]))
+        code = encode_integer(m, delay(m, integer, cycles["round"], name="rounded"), model.result, model.overflow)
+        return delay(m, code, cycles["output"], name="code")
+
+    def _random(self, m, cycles):
+        return delay(m, self.random, cycles, name="random") if self._model.random_bits else None
+
+
+def default_structure(a, b, result, random_bits=0):
+    return AdderStructure.ALIGN_EXPONENTS

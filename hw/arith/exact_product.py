@@ -1,0 +1,141 @@
+"""The exact product of two codes, on its way into an exact sum."""
+
+from dataclasses import dataclass, replace
+
+from amaranth.hdl import *
+
+from hw.arith.integer_product import multiply_integers
+from hw.arith.multiply import multiply
+from hw.convert.decode import decode
+from hw.convert.grid import Addend, place_on_grid, place_signed_on_grid, with_zero_magnitude
+from hw.convert.number import Number, named
+from hw.pipeline import delay
+from sw.formats import FixedPointFormat
+
+__all__ = ["NO_FLAGS", "ExactProduct", "Flags", "may_be_special", "multiply_codes"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Flags:
+    """What a sum remembers of its terms that are no finite numbers; ``Const(0)`` where the case does not arise.
+
+    Parameters
+    ----------
+    nan, above, below : Value, 1 bit
+        Whether there is a NaN, the positive infinity, the negative infinity.
+    """
+
+    nan: Value
+    above: Value
+    below: Value
+
+    @classmethod
+    def of(cls, m, number, name):
+        """Return the flags of a number."""
+        return cls(nan=number.nan, above=_and(m, number.infinity, ~number.sign, f"{name}_above"),
+                   below=_and(m, number.infinity, number.sign, f"{name}_below"))
+
+    def __or__(self, other):
+        return Flags(nan=_or(self.nan, other.nan), above=_or(self.above, other.above),
+                     below=_or(self.below, other.below))
+
+    def delayed(self, m, cycles):
+        """Return the same ``cycles`` clock cycles later."""
+        return Flags(**{name: delay(m, getattr(self, name), cycles, name=name) for name in ("nan", "above", "below")})
+
+    @property
+    def bits(self):
+        """The flags that may be up, as one value."""
+        return Cat(*(flag for flag in (self.nan, self.above, self.below) if not isinstance(flag, Const)))
+
+
+NO_FLAGS = Flags(nan=C(0, 1), above=C(0, 1), below=C(0, 1))
+"""Those of numbers that are all finite."""
+
+
+def _or(x, y):
+    return y if isinstance(x, Const) else x if isinstance(y, Const) else x | y
+
+
+def _and(m, x, y, name):
+    return x if isinstance(x, Const) else named(m, x & y, name)
+
+
+def may_be_special(fmt):
+    """Whether a format has codes that are no finite numbers."""
+    return fmt.nan_code is not None or fmt.has_infinity
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExactProduct:
+    """A product before it is placed on the grid of a sum.
+
+    Parameters
+    ----------
+    number : Number or None
+        The product of numbers with exponents; its zero has a magnitude of zero.
+    integer : Value, signed, or None
+        The product of two fixed-point codes instead.
+    exponent : int
+        The integer counts in units of 2 to this power.
+    flags : Flags
+    """
+
+    number: Number | None
+    integer: Value | None
+    exponent: int
+    flags: Flags
+
+    def delayed(self, m, cycles):
+        """Return the same ``cycles`` clock cycles later."""
+        return replace(
+            self, number=None if self.number is None else self.number.delayed(m, cycles),
+            integer=None if self.integer is None else delay(m, self.integer, cycles, name="product"),
+            flags=self.flags.delayed(m, cycles))
+
+    def signed_integer(self, m, *, exponent, width, name):
+        """Place the product on the grid of a sum as one integer, without a carry to be added."""
+        if self.integer is not None:
+            return self.integer << self.exponent - exponent
+        return place_signed_on_grid(m, self.number, exponent=exponent, width=width, name=name)
+
+    def addend(self, m, *, exponent, width, name):
+        """Place the product on the grid of a sum: see :func:`hw.convert.grid.place_on_grid`."""
+        if self.integer is not None:
+            return Addend(value=self.signed_integer(m, exponent=exponent, width=width, name=name), carry=C(0, 1))
+        return place_on_grid(m, self.number, exponent=exponent, width=width, name=name)
+
+
+def multiply_codes(m, a_format, a, b_format, b, *, hard_multiplier, name):
+    """Return the exact product of two codes.
+
+    Parameters
+    ----------
+    m : Module
+    a_format, b_format : FloatingPointFormat, FixedPointFormat or PositFormat
+    a, b : Value
+    hard_multiplier : bool
+        Whether the product of the magnitudes is left to the synthesizer.
+    name : str
+        Prefix of the signals' names.
+
+    Returns
+    -------
+    ExactProduct
+    """
+    if isinstance(a_format, FixedPointFormat) and isinstance(b_format, FixedPointFormat):
+        x, y = (code.as_signed() if fmt.signed else code for fmt, code in ((a_format, a), (b_format, b)))
+        product = multiply_integers(m, x, y, hard_multiplier=hard_multiplier, name=f"{name}_product")
+        integer = product if product.shape().signed else Cat(product, C(0, 1)).as_signed()
+        return ExactProduct(number=None, integer=integer, exponent=-a_format.fraction_bits - b_format.fraction_bits,
+                            flags=NO_FLAGS)
+    x, y = (decode(m, fmt, code, normalised=False, name=f"{name}_{operand}")
+            for fmt, code, operand in ((a_format, a, "a"), (b_format, b, "b")))
+    product = multiply(m, x, y, None, hard_multiplier)
+    flags = NO_FLAGS
+    if may_be_special(a_format) or may_be_special(b_format):
+        infinite = a_format.has_infinity or b_format.has_infinity
+        infinity = named(m, product.infinity & ~product.nan, f"{name}_infinite") if infinite else C(0, 1)
+        flags = Flags.of(m, replace(product, infinity=infinity), name)
+    number = replace(with_zero_magnitude(m, product, name), zero=C(0, 1), infinity=C(0, 1), nan=C(0, 1))
+    return ExactProduct(number=number, integer=None, exponent=0, flags=flags)

@@ -1,0 +1,174 @@
+"""Fused multiply-add of three codes, rounded once."""
+
+from enum import Enum
+
+from amaranth.hdl import *
+from amaranth.lib import wiring
+
+from hw.arith.integer_product import multiply_integers
+from hw.arith.multiply import multiply
+from hw.arith.number_sum import add_numbers, sum_scale
+from hw.convert.decode import decode
+from hw.convert.integer import encode_integer, round_integer
+from hw.convert.number import named
+from hw.function import code_of, function_members, require_structure, table_of
+from hw.pipeline import delay, distribute, require_pipeline
+from hw.shape import require_format
+from sw.formats import FixedPointFormat, OverflowPolicy, RoundingMode
+from sw.reference import FusedMultiplyAdd as Reference
+
+__all__ = ["FusedMultiplyAdd", "FusedStructure"]
+
+
+class FusedStructure(Enum):
+    """Where a fused multiply-add removes the leading zeros of subnormal numbers and integers."""
+
+    NORMALISE_OPERANDS = "normalise-operands"
+    """In all three operands, so that the bits in which product and summand meet are the fewest."""
+    NORMALISE_SUM = "normalise-sum"
+    """After the sum alone, by the shifter that aligns it to the result's grid."""
+    TRUTH_TABLE = "truth-table"
+    """Nowhere: each bit of the result is looked up. At most 12 bits of operands and random bits together."""
+
+
+class FusedMultiplyAdd(wiring.Component):
+    """``a * b + c`` of three codes, rounded once to a code of the result format.
+
+    Latency is ``pipeline`` cycles of domain ``sync``; throughput is one triple of codes per cycle. The output is what
+    ``sw.reference.FusedMultiplyAdd`` computes, for every triple of codes. Registers have no reset: the first
+    ``latency`` outputs after power-up mean nothing.
+
+    Parameters
+    ----------
+    a : FloatingPointFormat, FixedPointFormat or PositFormat
+        Format of the first factor.
+    b, c, result : FloatingPointFormat, FixedPointFormat or PositFormat, optional
+        Formats of the second factor, the summand and the result; by default that of the first factor, if all that are
+        given are the same.
+    rounding : RoundingMode
+    overflow : OverflowPolicy
+    random_bits : int, bits
+        How many random bits a stochastic rounding takes; 0 for every other mode.
+    pipeline : int
+        Number of register stages, 0 to 64; 0 is combinational. The first six go after the sum, after the product,
+        after the alignment to the result, before the sum, after the rounding and after the unpacking, in that order
+        of priority; any further ones stand at the output, for a tool that retimes.
+    structure : FusedStructure, optional
+        By default, the smallest one measured: see :func:`default_structure`.
+    hard_multiplier : bool
+        Leave the product of the significands to the synthesizer, for a DSP block, rather than build it from gates.
+
+    Members
+    -------
+    a, b : In(a.width), In(b.width)
+        Codes of the factors.
+    c : In(c.width)
+        Code of the summand.
+    random : In(random_bits)
+        Random bits of that triple; only with ``RoundingMode.STOCHASTIC``.
+    o : Out(result.width)
+        Code of the rounded sum.
+
+    Raises
+    ------
+    TypeError
+        If a format, mode, policy or count is of the wrong type.
+    ValueError
+        If no result format is given for operands of several formats, the overflow policy does not apply to the
+        result format, the random bits do not suit the rounding mode, the structure does not suit the operands, or
+        ``pipeline`` is out of range.
+    """
+
+    def __init__(self, a, b=None, c=None, result=None, *, rounding=RoundingMode.NEAREST_EVEN,
+                 overflow=OverflowPolicy.SATURATE, random_bits=0, pipeline=0, structure=None, hard_multiplier=False):
+        require_format("Format a", a)
+        b = a if b is None else require_format("Format b", b)
+        c = a if c is None else require_format("Format c", c)
+        if result is None and not a == b == c:
+            raise ValueError(f"Result format must be given for operands of several formats, {a.name}, {b.name} and "
+                             f"{c.name}, not {result!r}")
+        result = a if result is None else require_format("Result format", result)
+        if not isinstance(hard_multiplier, bool):
+            raise TypeError(f"Hard multiplier must be True or False, not {hard_multiplier!r}")
+        self._hard_multiplier = hard_multiplier
+        self._model = Reference(a=a, b=b, c=c, result=result, rounding=rounding, overflow=overflow,
+                                random_bits=random_bits)
+        structure = default_structure(a, b, c, result, random_bits) if structure is None else structure
+        self._structure = require_structure(structure, FusedStructure, self._model)
+        self._pipeline = require_pipeline(pipeline)
+        super().__init__(function_members(self._model))
+
+    @property
+    def structure(self):
+        """Where leading zeros are removed."""
+        return self._structure
+
+    @property
+    def hard_multiplier(self):
+        """Whether the product of the significands is left to the synthesizer."""
+        return self._hard_multiplier
+
+    @property
+    def pipeline(self):
+        """Number of register stages."""
+        return self._pipeline
+
+    @property
+    def latency(self):
+        """Cycles from three codes to their result."""
+        return self._pipeline
+
+    @property
+    def model(self):
+        """The exact reference of the same parameters, ``model(a, b, c, random=0)``."""
+        return self._model
+
+    def elaborate(self, platform):
+        m = Module()
+        model = self._model
+        if self._structure is FusedStructure.TRUTH_TABLE:
+            code = delay(m, table_of(m, self), self._pipeline, name="code")
+        elif all(isinstance(fmt, FixedPointFormat) for fmt in (model.a, model.b, model.c, model.result)):
+            code = self._fixed_sum(m)
+        else:
+            code = self._sum(m)
+        m.d.comb += self.o.eq(code)
+        return m
+
+    def _sum(self, m):
+        """Sign, magnitude and exponent apart: some format is a float or a posit."""
+        model = self._model
+        cycles = distribute(self._pipeline, ("sum", "product", "align", "operands", "round", "unpack"))
+        normalised = self._structure is FusedStructure.NORMALISE_OPERANDS
+        a, b, c = (decode(m, fmt, code, normalised=normalised, name=name).delayed(m, cycles["unpack"])
+                   for fmt, code, name in ((model.a, self.a, "a"), (model.b, self.b, "b"), (model.c, self.c, "c")))
+        product = multiply(m, a, b, model.result, self._hard_multiplier, scale_for=sum_scale)
+        product, c = product.delayed(m, cycles["product"]), c.delayed(m, cycles["product"])
+        exact = add_numbers(
+            m, product, c, result=model.result, rounding=model.rounding, random_bits=model.random_bits,
+            exact=model.overflow.wraps, registers=cycles["operands"])
+        random = self._random(m, sum(cycles[cut] for cut in ("unpack", "product", "operands", "sum")))
+        return code_of(m, exact.delayed(m, cycles["sum"]), model, random, cycles)
+
+    def _fixed_sum(self, m):
+        """All four formats are fixed point: the exact sum in two's complement, shifted by a constant."""
+        model, cycles = self._model, distribute(self._pipeline, ("product", "sum", "round"))
+        a, b, c = (code.as_signed() if fmt.signed else code
+                   for fmt, code in ((model.a, self.a), (model.b, self.b), (model.c, self.c)))
+        places = model.a.fraction_bits + model.b.fraction_bits
+        point = max(places, model.c.fraction_bits)
+        product = delay(m, multiply_integers(m, a, b, hard_multiplier=self._hard_multiplier), cycles["product"],
+                        name="product")
+        c = delay(m, c, cycles["product"], name="c")
+        exact = named(m, (product << (point - places)) + (c << (point - model.c.fraction_bits)), "sum")
+        integer = round_integer(m, delay(m, exact, cycles["sum"], name="sum"), point - model.result.fraction_bits,
+                                model.rounding, self._random(m, cycles["product"] + cycles["sum"]))
+        code = encode_integer(m, delay(m, integer, cycles["round"], name="rounded"), model.result, model.overflow)
+        return delay(m, code, cycles["output"], name="code")
+
+    def _random(self, m, cycles):
+        return delay(m, self.random, cycles, name="random") if self._model.random_bits else None
+
+
+def default_structure(a, b, c, result, random_bits=0):
+    return FusedStructure.NORMALISE_OPERANDS

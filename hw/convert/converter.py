@@ -1,0 +1,146 @@
+"""Conversion of codes from one format to another."""
+
+from enum import Enum
+
+from amaranth.hdl import *
+from amaranth.lib import wiring
+
+from hw.convert.decode import decode
+from hw.convert.integer import encode_integer, round_integer
+from hw.function import code_of, function_members, require_structure, table_of
+from hw.pipeline import delay, distribute, require_pipeline
+from hw.shape import require_format
+from sw.formats import FixedPointFormat, OverflowPolicy, RoundingMode
+from sw.reference import Conversion
+
+__all__ = ["Converter", "ConverterStructure", "converter_structure"]
+
+
+class ConverterStructure(Enum):
+    """Where a converter removes the leading zeros of subnormal numbers and integers."""
+
+    NORMALISE_OPERAND = "normalise-operand"
+    """Before the alignment to the result's grid."""
+    NORMALISE_RESULT = "normalise-result"
+    """By the shifter that aligns to the result's grid."""
+    TRUTH_TABLE = "truth-table"
+    """Nowhere: each bit of the result is looked up. At most 12 bits of operand and random bits together."""
+
+
+class Converter(wiring.Component):
+    """The value of a code, rounded to a code of another format.
+
+    Latency is ``pipeline`` cycles of domain ``sync``; throughput is one code per cycle. The output is what
+    ``sw.reference.Conversion`` computes, for every code. Registers have no reset: the first ``latency`` outputs after
+    power-up mean nothing.
+
+    Parameters
+    ----------
+    a : FloatingPointFormat, FixedPointFormat or PositFormat
+        Format of the operand.
+    result : FloatingPointFormat, FixedPointFormat or PositFormat
+        Format of the result.
+    rounding : RoundingMode
+    overflow : OverflowPolicy
+    random_bits : int, bits
+        How many random bits a stochastic rounding takes; 0 for every other mode.
+    pipeline : int
+        Number of register stages, 0 to 64; 0 is combinational. The first three go after the alignment, after the
+        rounding and after the unpacking, in that order of priority; any further ones stand at the output, for a tool
+        that retimes.
+    structure : ConverterStructure, optional
+        By default, the smallest one measured: see :func:`default_structure`.
+
+    Members
+    -------
+    a : In(a.width)
+        Code of the operand.
+    random : In(random_bits)
+        Random bits of that code; only with ``RoundingMode.STOCHASTIC``.
+    o : Out(result.width)
+        Code of the rounded value.
+
+    Raises
+    ------
+    TypeError
+        If a format, mode, policy or count is of the wrong type.
+    ValueError
+        If the overflow policy does not apply to the result format, the random bits do not suit the rounding mode, the
+        structure does not suit the operand, or ``pipeline`` is out of range.
+    """
+
+    def __init__(self, a, result, *, rounding=RoundingMode.NEAREST_EVEN, overflow=OverflowPolicy.SATURATE,
+                 random_bits=0, pipeline=0, structure=None):
+        require_format("Format a", a)
+        require_format("Result format", result)
+        self._model = Conversion(a=a, result=result, rounding=rounding, overflow=overflow, random_bits=random_bits)
+        self._structure = converter_structure(structure, self._model)
+        self._pipeline = require_pipeline(pipeline)
+        super().__init__(function_members(self._model))
+
+    @property
+    def structure(self):
+        """Where leading zeros are removed."""
+        return self._structure
+
+    @property
+    def pipeline(self):
+        """Number of register stages."""
+        return self._pipeline
+
+    @property
+    def latency(self):
+        """Cycles from a code to the converted one."""
+        return self._pipeline
+
+    @property
+    def model(self):
+        """The exact reference of the same parameters, ``model(a, random=0)``."""
+        return self._model
+
+    def elaborate(self, platform):
+        m = Module()
+        if self._structure is ConverterStructure.TRUTH_TABLE:
+            code = delay(m, table_of(m, self), self._pipeline, name="code")
+        elif isinstance(self._model.a, FixedPointFormat) and isinstance(self._model.result, FixedPointFormat):
+            code = self._fixed_conversion(m)
+        else:
+            code = self._conversion(m)
+        m.d.comb += self.o.eq(code)
+        return m
+
+    def _conversion(self, m):
+        """Sign, magnitude and exponent apart: a format is a float or a posit."""
+        cycles = distribute(self._pipeline, ("align", "round", "unpack"))
+        normalised = self._structure is ConverterStructure.NORMALISE_OPERAND
+        number = decode(m, self._model.a, self.a, normalised=normalised, name="a").delayed(m, cycles["unpack"])
+        return code_of(m, number, self._model, self._random(m, cycles["unpack"]), cycles)
+
+    def _fixed_conversion(self, m):
+        """Both formats are fixed point: two's complement, shifted by a constant."""
+        model, cycles = self._model, distribute(self._pipeline, ("round",))
+        integer = self.a.as_signed() if model.a.signed else self.a
+        rounded = round_integer(m, integer, model.a.fraction_bits - model.result.fraction_bits, model.rounding,
+                                self._random(m, 0))
+        code = encode_integer(m, delay(m, rounded, cycles["round"], name="rounded"), model.result, model.overflow)
+        return delay(m, code, cycles["output"], name="code")
+
+    def _random(self, m, cycles):
+        return delay(m, self.random, cycles, name="random") if self._model.random_bits else None
+
+
+def converter_structure(structure, model):
+    """Return the structure of a converter, the default one where none is given.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no :class:`ConverterStructure`, or does not suit the operand.
+    """
+    if structure is None:
+        structure = default_structure(model.a, model.result, model.random_bits)
+    return require_structure(structure, ConverterStructure, model)
+
+
+def default_structure(a, result, random_bits=0):
+    return ConverterStructure.NORMALISE_RESULT

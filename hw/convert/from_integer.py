@@ -1,0 +1,184 @@
+"""A two's complement integer of any width, rounded once to a code of any format."""
+
+from amaranth.hdl import *
+
+from hw.convert.align import align
+from hw.convert.encode import Rounded, encode, round_aligned
+from hw.convert.integer import encode_integer, round_integer
+from hw.convert.number import Number, named
+from hw.convert.round import fraction_bits_needed, rounds_up, stochastic_up
+from hw.pipeline import delay
+from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, RoundingMode, Special, Subnormals
+
+__all__ = ["normalise", "round_sum", "with_specials"]
+
+
+def round_sum(m, integer, exponent, cast, *, random, flags, cycles):
+    """Return the code of ``integer * 2**exponent``, or of what the flags say instead.
+
+    Parameters
+    ----------
+    m : Module
+    integer : Value, signed
+    exponent : int
+    cast : sw.reference.cast.Cast
+        Result format, rounding mode and overflow policy.
+    random : Value or None
+        The random bits of a stochastic rounding.
+    flags : hw.arith.exact_product.Flags
+        Whether NaNs and infinities are among the terms of the sum.
+    cycles : int
+        Registers between the rounding and the code's making.
+
+    Returns
+    -------
+    Value
+    """
+    fmt, rounding = cast.result, cast.rounding
+    if isinstance(fmt, FixedPointFormat):
+        rounded = round_integer(m, integer, -fmt.fraction_bits - exponent, rounding, random)
+        code = encode_integer(m, delay(m, rounded, cycles, name="rounded"), fmt, cast.overflow)
+    else:
+        if isinstance(fmt, FloatingPointFormat) and fmt.radix == 2 and fmt.subnormals is Subnormals.SUPPORTED:
+            rounded = _round_to_float(m, integer, exponent, fmt, rounding, random)
+        else:
+            bits = fraction_bits_needed(rounding, cast.random_bits)
+            aligned = align(m, _normalised(m, integer, exponent, fmt, bits), fmt, bits)
+            rounded = round_aligned(m, aligned, fmt, rounding, random)
+        code = encode(m, rounded.delayed(m, cycles), fmt, rounding, cast.overflow)
+    return with_specials(code, cast, flags.delayed(m, cycles))
+
+
+def with_specials(code, cast, flags):
+    """Return ``code``, or that of the value that flags stand for, by the definition of the result format.
+
+    Parameters
+    ----------
+    code : Value
+    cast : sw.reference.cast.Cast
+    flags : hw.arith.exact_product.Flags
+
+    Returns
+    -------
+    Value
+    """
+    fmt = cast.result
+    nan, above, below = (C(fmt.encode(value, overflow=cast.overflow), fmt.width) for value in (
+        Special.NAN, Special.POSITIVE_INFINITY, Special.NEGATIVE_INFINITY))
+    if not isinstance(flags.above, Const):
+        code = Mux(flags.below, below, Mux(flags.above, above, code))
+    if isinstance(flags.nan, Const):
+        return code[:fmt.width]
+    return Mux(flags.nan | (flags.above & flags.below), nan, code)[:fmt.width]
+
+
+def _round_to_float(m, integer, exponent, fmt, rounding, random):
+    """Round an integer to a binary float with subnormals, without negating it first.
+
+    The bits of a negative integer are inverted, and what they lack to be the magnitude, one in the lowest place,
+    changes nothing above a bit that is left out and not zero. Where there is none, it joins the rounding: the carry
+    chain of a negation is saved.
+    """
+    sign, width, fraction_bits = integer[-1], len(integer), fmt.fraction_bits
+    bits = fraction_bits_needed(rounding, 0 if random is None else len(random))
+    lowest = 1 - int(fmt.bias) - exponent  # index of the bit that has an exponent field of 1 where it leads
+    # Every field up to the one beyond the largest value, or up to the integer's own top bit.
+    fields = max(1, min((fmt.max_code >> fraction_bits) + 1, width - 1 - lowest))
+    levels = (fields - 1).bit_length()
+    top, bottom = lowest + (1 << levels) - 1, lowest - fraction_bits - bits
+    kept = Cat(*(integer[index] if 0 <= index < width else sign if index >= width else C(0, 1)
+                 for index in range(bottom, top + 1)))
+    if top < width - 2:  # anything above leads to a field beyond the largest value, as the top bit does
+        above = named(m, (integer[top + 1:width - 1] ^ sign.replicate(width - 2 - top)).any(), "above_all_fields")
+        kept = Cat(kept[:-1], kept[-1] ^ (above & ~(kept[-1] ^ sign)))
+    lost, field = (integer[:bottom].any() if bottom > 0 else C(0, 1)), []
+    kept = named(m, kept, "within_fields")
+    for level in reversed(range(levels)):
+        step = 1 << level
+        leads = named(m, (kept[-step:] ^ sign.replicate(step)).any(), f"leads_{step}")
+        lost = named(m, lost | (leads & kept[:step].any()), f"lost_{step}")
+        kept = named(m, Mux(leads, kept[step:], kept[:-step]), f"up_by_{step}")
+        field.insert(0, leads)
+    magnitude = named(m, kept ^ sign.replicate(len(kept)), "inverted")
+    fraction, hidden, lower = magnitude[:bits], magnitude[-1], Cat(magnitude[bits:-1], *field, C(0, 1))
+    if not fraction_bits:
+        lower, hidden = named(m, lower + hidden, "lower"), C(0, 1)
+    one = named(m, sign & ~lost, "one_more")  # in the lowest place of `fraction`
+    if rounding is RoundingMode.STOCHASTIC:
+        increment = stochastic_up(fraction, random, one)
+    else:
+        guard = fraction ^ one if bits else C(0, 1)
+        carry = fraction & one if bits else one
+        increment = carry | rounds_up(rounding, odd=lower[0], guard=guard, sticky=lost, negative=sign,
+                                      on_magnitude=True)
+    increment = named(m, increment, "round_up")
+    if fraction_bits:
+        increment = Cat(increment, C(0, fraction_bits - 1), hidden)
+    return Rounded(code=named(m, lower + increment, "rounded"), beyond=C(0, 1), zero_is_zero=True,
+                   number=_only_sign(sign))
+
+
+def _only_sign(sign):
+    """A number of which nothing but the sign is looked at."""
+    return Number(sign=sign, magnitude=C(0, 1), exponent=C(0, 1), zero=C(0, 1), infinity=C(0, 1), nan=C(0, 1), scale=0,
+                  min_magnitude=0, max_magnitude=1, min_exponent=0, max_exponent=0, zero_has_zero_magnitude=True)
+
+
+def _normalised(m, integer, exponent, fmt, bits):
+    """Return an integer as a normalised number, as exactly as its rounding to ``fmt`` asks for."""
+    precision = (fmt.significand_bits if isinstance(fmt, PositFormat) else fmt.fraction_bits + 1) + bits + 2
+    return normalise(m, integer, exponent, precision=precision, highest=_exponent(fmt.max_finite) + 2,
+                     lowest=_exponent(fmt.smallest_positive) - 3)
+
+
+def normalise(m, integer, exponent, *, precision, highest=None, lowest=None):
+    """Return ``integer * 2**exponent`` as a number with its top bit set.
+
+    What lies below the last place of the magnitude is jammed into it (rounding to odd), so that the number still is
+    rounded as the integer would be, to two bits fewer.
+
+    Parameters
+    ----------
+    m : Module
+    integer : Value, signed
+    exponent : int
+    precision : int, bits
+        Of the magnitude.
+    highest, lowest : int, optional
+        Powers of two between which the number stays: larger and smaller ones come closer, for a format of which they
+        lie far outside.
+
+    Returns
+    -------
+    Number
+    """
+    sign, width = integer[-1], len(integer)
+    less_one = named(m, integer + sign.replicate(width).as_signed(), "less_one")[:width]
+    magnitude = named(m, less_one ^ sign.replicate(width), "sum_magnitude")
+    top = width - 1 if highest is None else min(highest - exponent, width - 1)
+    levels = max(1, top - (0 if lowest is None else lowest - exponent)).bit_length()
+    leading = top - (1 << levels) + 1  # index of the lowest bit that may lead
+    bottom = leading - precision + 2  # the jammed bit comes below
+    kept = Cat(*(magnitude[index] if 0 <= index < width else C(0, 1) for index in range(bottom, top + 1)))
+    if top < width - 1:
+        kept = Cat(kept[:-1], kept[-1] | magnitude[top + 1:].any())
+    lost, field = (magnitude[:bottom].any() if bottom > 0 else C(0, 1)), []
+    kept = named(m, kept, "within_range")
+    for level in reversed(range(levels)):
+        step = 1 << level
+        leads = named(m, kept[-step:].any(), f"leads_{step}")
+        lost = named(m, lost | (leads & kept[:step].any()), f"lost_{step}")
+        kept = named(m, Mux(leads, kept[step:], kept[:-step]), f"up_by_{step}")
+        field.insert(0, leads)
+    significand = named(m, Cat(lost, kept[:-1], C(1, 1)), "significand")
+    return Number(
+        sign=sign, magnitude=significand, exponent=named(m, Cat(*field), "binade"),
+        scale=exponent + leading - (precision - 1), zero=named(m, ~integer.any(), "sum_zero"), infinity=C(0, 1),
+        nan=C(0, 1), min_magnitude=1 << precision - 1, max_magnitude=(1 << precision) - 1, min_exponent=0,
+        max_exponent=(1 << levels) - 1, zero_has_zero_magnitude=False)
+
+
+def _exponent(value):
+    """Floor of the logarithm of a positive rational."""
+    exponent = value.numerator.bit_length() - value.denominator.bit_length()
+    return exponent if value.numerator << max(0, -exponent) >= value.denominator << max(0, exponent) else exponent - 1

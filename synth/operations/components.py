@@ -1,0 +1,47 @@
+# amaranth: UnusedElaboratable=no
+# A component that is refused, or whose elaboration fails, was never meant to be used.
+"""From an exact reference to the Amaranth component that is checked against it."""
+
+import dataclasses
+import importlib
+from typing import Any
+
+from synth.errors import UsageError
+
+COMPONENTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
+    "Multiplication": ("arith.multiply", "Multiplier", ("pipeline", "hard_multiplier")),
+    "Addition": ("arith.add", "Adder", ("pipeline",)),
+    "FusedMultiplyAdd": ("arith.fused_multiply_add", "FusedMultiplyAdd", ("pipeline", "hard_multiplier")),
+    "Conversion": ("convert.converter", "Converter", ("pipeline",)),
+    "StochasticConversion": ("convert.stochastic_converter", "StochasticConverter", ("pipeline",)),
+    "MultiplyAccumulate": ("accumulate.fixed", "MultiplyAccumulator", ("pipeline", "hard_multiplier")),
+    "ExactMultiplyAccumulate": ("accumulate.exact", "ExactMultiplyAccumulator", ("pipeline", "hard_multiplier")),
+    "ChunkedMultiplyAccumulate": ("accumulate.chunked", "ChunkedMultiplyAccumulator",
+                                  ("pipeline", "hard_multiplier")),
+    "Dot": ("dot.dot_product", "DotProduct", ("pipeline", "hard_multiplier")),
+    "DotAccumulate": ("dot.dot_product", "DotAccumulator", ("pipeline", "hard_multiplier")),
+    "BlockDot": ("dot.block_dot_product", "BlockDotProduct", ("pipeline", "hard_multiplier")),
+    "KHotMultiplication": ("arith.khot_multiply", "KHotMultiplier", ("pipeline",)),
+    "Int4Fp4Dot": ("dot.int4_fp4_dot", "Int4Fp4DotProduct", ("pipeline",)),
+    "SystolicArray": ("dot.systolic_array", "SystolicArray", ("pipeline", "hard_multiplier")),
+}
+"""Module of ``hw``, class, and parameters of the implementation, by the reference's class."""
+
+
+def component_of(model: Any, *, pipeline: int, hard_multiplier: bool) -> Any:
+    """Return the component of a reference: it takes what the reference does, and how it is implemented.
+
+    Raises
+    ------
+    UsageError
+        If hard multipliers are asked for where there is nothing to multiply.
+    TypeError, ValueError
+        As the component.
+    """
+    module, name, implementation = COMPONENTS[type(model).__name__]
+    if hard_multiplier and "hard_multiplier" not in implementation:
+        raise UsageError(f"Option --dsp must be left out for {name}, which has no multiplier, not given")
+    component = getattr(importlib.import_module(f"hw.{module}"), name)
+    fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
+    chosen = {"pipeline": pipeline, "hard_multiplier": hard_multiplier}
+    return component(**fields, **{key: chosen[key] for key in implementation})

@@ -1,0 +1,157 @@
+"""From a request to the exact reference of an operation, one function each."""
+
+import importlib
+from typing import Any
+
+from sw.formats import parse
+from synth.errors import UsageError
+from synth.operations.request import FLAGS, Request
+
+# References are imported where they are made: the help of the command line needs none.
+
+DEFAULT_TERMS = 256
+"""Longest sum of an accumulator unless asked otherwise: eight bits above one product."""
+
+DEFAULT_LANES = 4
+DEFAULT_CHUNK = 64
+DEFAULT_SIZE = 4
+DEFAULT_HOT = 2
+
+DEFAULT_CHUNK_FORMAT = "float16_e6m9"
+"""1-6-9 as IEEE 754 would have it (Wang et al. 2018 accumulate in 1-6-9)."""
+
+LFSR = "lfsr"
+RANDOM_SOURCES = ("port", LFSR)
+
+
+def _reference(module: str, name: str) -> Any:
+    return getattr(importlib.import_module(f"sw.reference.{module}"), name)
+
+
+def _two_operands(request: Request) -> dict[str, Any]:
+    a = request.scalar("fmt")
+    return {"a": a, "b": request.scalar("fmt_b", a), "result": request.scalar("out_fmt", a), **request.casting()}
+
+
+def multiplication(request: Request) -> Any:
+    """``multiply``."""
+    return _reference("multiply", "Multiplication")(**_two_operands(request))
+
+
+def addition(request: Request) -> Any:
+    """``add``."""
+    return _reference("add", "Addition")(**_two_operands(request))
+
+
+def fused_multiply_add(request: Request) -> Any:
+    """``fma``."""
+    fields = _two_operands(request)
+    return _reference("fused_multiply_add", "FusedMultiplyAdd")(c=request.scalar("fmt_c", fields["a"]), **fields)
+
+
+def conversion(request: Request) -> Any:
+    """``convert``, with random bits from a port or a shift register."""
+    request.needed("out_fmt")
+    fields = {"a": request.scalar("fmt"), "result": request.scalar("out_fmt"), **request.casting()}
+    source = request.either("random_source", RANDOM_SOURCES[0])
+    if source not in RANDOM_SOURCES:
+        raise UsageError(f"Random source must be one of {', '.join(RANDOM_SOURCES)}, not {source!r}")
+    if source == LFSR:
+        rounding = fields.pop("rounding")
+        if not fields["random_bits"]:
+            raise UsageError(f"Random source must be left out unless --rounding is stochastic, not {source!r} with "
+                             f"{rounding.value!r}")
+        return _reference("stochastic_convert", "StochasticConversion")(**fields)
+    return _reference("convert", "Conversion")(**fields)
+
+
+def multiply_accumulate(request: Request) -> Any:
+    """``mac``."""
+    a = request.fixed("fmt")
+    accumulator = None if request.accumulator is None else request.fixed("accumulator")
+    terms = DEFAULT_TERMS if request.terms is None and accumulator is None else request.terms
+    return _reference("mac", "MultiplyAccumulate")(
+        a=a, b=request.fixed("fmt_b", a), result=request.fixed("out_fmt", a), terms=terms, accumulator=accumulator,
+        c=None if request.fmt_c is None else request.fixed("fmt_c"), **request.casting())
+
+
+def exact_multiply_accumulate(request: Request) -> Any:
+    """``emac``."""
+    a = request.scalar("fmt")
+    return _reference("emac", "ExactMultiplyAccumulate")(
+        a=a, b=request.scalar("fmt_b", a), result=request.result(a), terms=request.either("terms", DEFAULT_TERMS),
+        c=request.optional_scalar("fmt_c"), lanes=request.lanes, accumulator_width=request.accumulator_width,
+        **request.casting())
+
+
+def chunked_multiply_accumulate(request: Request) -> Any:
+    """``chunked_mac``."""
+    a = request.scalar("fmt")
+    return _reference("chunked", "ChunkedMultiplyAccumulate")(
+        a=a, b=request.scalar("fmt_b", a), accumulator=request.scalar("accumulator", parse(DEFAULT_CHUNK_FORMAT)),
+        chunk=request.either("chunk", DEFAULT_CHUNK), result=request.optional_scalar("out_fmt"), **request.casting())
+
+
+def dot(request: Request) -> Any:
+    """``dot``."""
+    a = request.scalar("fmt")
+    return _reference("dot", "Dot")(a=a, b=request.scalar("fmt_b", a), result=request.result(a),
+                                    lanes=request.either("lanes", DEFAULT_LANES), **request.casting())
+
+
+def dot_accumulate(request: Request) -> Any:
+    """``dot_accumulate``."""
+    a = request.scalar("fmt")
+    request.needed("accumulator")
+    accumulator, c = request.scalar("accumulator"), request.optional_scalar("fmt_c")
+    if c is not None and c != accumulator:
+        raise UsageError(f"Format of --fmt-c must be that of the accumulator, {accumulator.name}, from whose codes a "
+                         f"sum starts, not {c.name!r}")
+    return _reference("dot", "DotAccumulate")(
+        a=a, b=request.scalar("fmt_b", a), accumulator=accumulator, preload=c is not None,
+        lanes=request.either("lanes", DEFAULT_LANES), **request.casting())
+
+
+def block_dot(request: Request) -> Any:
+    """``mx_dot``."""
+    a = request.block("fmt")
+    result = {} if request.out_fmt is None else {"result": request.scalar("out_fmt")}
+    return _reference("block", "BlockDot")(a=a, b=request.block("fmt_b", a), **result, **request.casting())
+
+
+def khot_multiplication(request: Request) -> Any:
+    """``khot_multiply``."""
+    x = request.fixed("fmt")
+    return _reference("khot", "KHotMultiplication")(
+        x=x, hot=request.either("hot", DEFAULT_HOT), max_shift=request.either("max_shift", x.width - 1),
+        result=request.optional_scalar("out_fmt"), **request.casting())
+
+
+def int4_fp4_dot(request: Request) -> Any:
+    """``int4_fp4_dot``."""
+    result = {} if request.out_fmt is None else {"result": request.scalar("out_fmt")}
+    return _reference("int4_fp4", "Int4Fp4Dot")(lanes=request.either("lanes", DEFAULT_LANES), **result,
+                                                **request.casting())
+
+
+CELLS = {"mac": multiply_accumulate, "emac": exact_multiply_accumulate, "chunked_mac": chunked_multiply_accumulate}
+"""Accumulators that an array can be made of, by the name of their operation."""
+
+CELL_OPTIONS = {
+    "mac": ("fmt", "fmt_b", "fmt_c", "out_fmt", "terms", "accumulator"),
+    "emac": ("fmt", "fmt_b", "fmt_c", "out_fmt", "terms", "accumulator_width"),
+    "chunked_mac": ("fmt", "fmt_b", "out_fmt", "accumulator", "chunk"),
+}
+"""Options of each of them."""
+
+
+def systolic_array(request: Request) -> Any:
+    """``systolic``."""
+    name = request.either("mac", "mac")
+    if name not in CELLS:
+        raise UsageError(f"Accumulator of --mac must be one of {', '.join(CELLS)}, not {name!r}")
+    for option, flag in FLAGS.items():
+        if getattr(request, option) is not None and option not in (*CELL_OPTIONS[name], "mac", "size"):
+            raise UsageError(f"Option {flag} must be left out for an array of {name}, not {getattr(request, option)!r}")
+    return _reference("systolic", "SystolicArray")(cell=CELLS[name](request),
+                                                   size=request.either("size", DEFAULT_SIZE))

