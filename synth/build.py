@@ -3,6 +3,7 @@
 import importlib.metadata
 import json
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
@@ -22,6 +23,9 @@ SCHEMA_VERSION = 2
 
 EXHAUSTIVE_BITS = 24
 """Operand bits up to which every combination is run by default: 16 million vectors."""
+
+_REPORT_SECONDS = 10
+"""How often a long check says how far it is."""
 
 MAX_EXHAUSTIVE_BITS = 32
 """Operand bits up to which every combination is run when it is asked for: 4 billion vectors."""
@@ -253,12 +257,25 @@ class Builder:
     def _verify(self, outcome: Outcome) -> None:
         mapped = outcome.mapped
         assert mapped is not None  # scheduled after its synthesis
-        self._progress.start(f"{outcome.target.title}: checking the mapped netlist")
-        outcome.verification, outcome.verification_cached = self.verify(mapped)
+        started = said = time.monotonic()
+        what = f"{outcome.target.title}: checking the mapped netlist"
+
+        def report(part: float) -> None:
+            nonlocal said
+            if time.monotonic() - said >= _REPORT_SECONDS:
+                said = time.monotonic()
+                left = (said - started) * (1 - part) / part if part else 0
+                self._progress.start(f"{what}, {part:.0%}" + (f", {left:.0f} s left" if left else ""))
+
+        self._progress.start(what)
+        outcome.verification, outcome.verification_cached = self.verify(mapped, report)
         self._progress.advance()
 
-    def verify(self, mapped: flow.Mapped) -> tuple[Json, bool]:
-        """Return the verification of a mapped netlist, and whether it came from the store."""
+    def verify(self, mapped: flow.Mapped, report: Callable[[float], None]) -> tuple[Json, bool]:
+        """Return the verification of a mapped netlist, and whether it came from the store.
+
+        ``report`` is told of the part that is done, from 0 to 1.
+        """
         plan = self._plan
         key = digest_of("verification 2", mapped.digest, checker_digest(), plan.operation.name,
                         json.dumps(plan.operation.parameters()), str(plan.vector_seed), str(plan.exhaustive_bits),
@@ -268,7 +285,8 @@ class Builder:
             return record, True
         from synth.verify import check
 
-        record = check(mapped.document(), self._expected(), latency=self.design.latency, seed=plan.vector_seed)
+        record = check(mapped.document(), self._expected(), latency=self.design.latency, seed=plan.vector_seed,
+                       report=report)
         self._store.put(key, "verification", record)
         return record, False
 

@@ -8,6 +8,7 @@ from hw.accumulate.streamed import connect_streams, input_layout, stream_members
 from hw.arith.multiply import multiply
 from hw.arith.number_sum import add_numbers, sum_scale
 from hw.convert.decode import decode
+from hw.convert.lfsr import Lfsr
 from hw.convert.number import named
 from hw.function import code_of
 from hw.pipeline import delay, distribute, require_pipeline
@@ -15,7 +16,7 @@ from hw.shape import require_format
 from sw.formats import FloatingPointFormat, OverflowPolicy, RoundingMode
 from sw.reference.chunked import ChunkedMultiplyAccumulate
 
-__all__ = ["ChunkedMultiplyAccumulator"]
+__all__ = ["ChunkedMultiplyAccumulator", "ChunkedSum"]
 
 _COMBINATIONAL = {"align": 0, "round": 0, "output": 0}
 
@@ -43,6 +44,10 @@ class ChunkedMultiplyAccumulator(wiring.Component):
     overflow : OverflowPolicy
     random_bits : int, bits
         How many random bits each stochastic rounding takes; 0 for every other mode.
+    lfsr_bits : int, bits, optional
+        Width of a shift register that they come from; without it, they come with every transfer.
+    seed : int
+        State of the shift register after a reset, above 0.
     pipeline : int
         Number of further register stages, 0 to 64. The first one goes in front of the product, the second one in front
         of the result's own rounding, if it has one; any others stand at the output, for a tool that retimes.
@@ -52,8 +57,8 @@ class ChunkedMultiplyAccumulator(wiring.Component):
     Members
     -------
     i : In(stream.Signature(...))
-        Transfers with the fields ``a``, ``b``, ``first``, ``last``; with ``RoundingMode.STOCHASTIC``, also ``random``,
-        ``random_total`` and, where the result is of another format, ``random_result``.
+        Transfers with the fields ``a``, ``b``, ``first``, ``last``; with ``RoundingMode.STOCHASTIC`` and no shift
+        register, also ``random``, ``random_total`` and, where the result is of another format, ``random_result``.
     o : Out(stream.Signature(...))
         Results, with the field ``o``.
 
@@ -63,17 +68,20 @@ class ChunkedMultiplyAccumulator(wiring.Component):
         If a format, mode, policy or count is of the wrong type.
     ValueError
         If the chunk is out of range, the accumulator has no zero, the overflow policy does not apply to it or to the
-        result, the random bits do not suit the rounding mode, or ``pipeline`` is out of range.
+        result, the random bits do not suit the rounding mode, the shift register does not suit them, or ``pipeline``
+        is out of range.
 
     Source: Wang et al. 2018, Training Deep Neural Networks with 8-bit Floating Point Numbers, section 2.3.
     """
 
     def __init__(self, a, b, accumulator, *, chunk, result=None, rounding=RoundingMode.NEAREST_EVEN,
-                 overflow=OverflowPolicy.SATURATE, random_bits=0, pipeline=0, hard_multiplier=False):
+                 overflow=OverflowPolicy.SATURATE, random_bits=0, lfsr_bits=None, seed=1, pipeline=0,
+                 hard_multiplier=False):
         for noun, fmt in (("Format a", a), ("Format b", b), ("Accumulator format", accumulator)):
             require_format(noun, fmt)
         self._model = ChunkedMultiplyAccumulate(a=a, b=b, accumulator=accumulator, chunk=chunk, result=result,
-                                                rounding=rounding, overflow=overflow, random_bits=random_bits)
+                                                rounding=rounding, overflow=overflow, random_bits=random_bits,
+                                                lfsr_bits=lfsr_bits, seed=seed)
         self._pipeline = require_pipeline(pipeline)
         if not isinstance(hard_multiplier, bool):
             raise TypeError(f"Hard multiplier must be True or False, not {hard_multiplier!r}")
@@ -102,12 +110,12 @@ class ChunkedMultiplyAccumulator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        core = _Core(self._model, self._pipeline, self._hard_multiplier)
+        core = ChunkedSum(self._model, self._pipeline, self._hard_multiplier)
         connect_streams(m, self.i, self.o, core=core, latency=self.latency)
         return m
 
 
-class _Core(wiring.Component):
+class ChunkedSum(wiring.Component):
     """The pipeline without its handshake: see :func:`hw.accumulate.streamed.connect_streams`."""
 
     def __init__(self, model, pipeline, hard_multiplier):
@@ -115,6 +123,11 @@ class _Core(wiring.Component):
         self._hard_multiplier = hard_multiplier
         self._cycles = distribute(pipeline, ("operands", "result") if model.result_cast else ("operands",))
         super().__init__({"valid": In(1), "i": In(input_layout(model.inputs)), "o": Out(input_layout(model.outputs))})
+
+    @property
+    def latency(self):
+        """Cycles from a transfer with ``last`` to its result, which stands for one."""
+        return 3 + sum(self._cycles.values())
 
     def elaborate(self, platform):
         m = Module()
@@ -154,17 +167,27 @@ class _Core(wiring.Component):
     def _product(self, m):
         """Return whether a product arrives at its register, its transfer in that cycle, and the register."""
         model, cycles = self._model, self._cycles["operands"]
-        valid, i = self.valid, self.i
-        for cycle in range(cycles):
-            register = Signal(name=f"valid_{cycle + 1}")
-            m.d.sync += register.eq(valid)
-            valid = register
-            i = Signal.like(i, name=f"transfer_{cycle + 1}", reset_less=True)
-            m.d.sync += i.eq(self.i)
+        valid, i = self.valid, self._transfer(m)
+        if cycles:
+            arrived = Signal(name="valid_at_product")
+            registered = Signal(i.shape(), name="transfer", reset_less=True)
+            m.d.sync += [arrived.eq(valid), registered.eq(i)]
+            valid, i = arrived, registered
         a, b = (decode(m, fmt, code, normalised=False, name=name)
                 for fmt, code, name in ((model.a, i.a, "a"), (model.b, i.b, "b")))
         product = multiply(m, a, b, model.accumulator, self._hard_multiplier, scale_for=sum_scale)
         return valid, i, product.delayed(m, 1)
+
+    def _transfer(self, m):
+        """Return the transfer with its random bits, which a shift register gives where there is one."""
+        model = self._model
+        if model.lfsr is None:
+            return self.i
+        m.submodules.lfsr = lfsr = Lfsr(model.lfsr.width, seed=model.lfsr.seed)
+        transfer = Signal(input_layout(model.step_ports), name="transfer_with_random")
+        given = [self.i[name] for name in model.inputs]
+        m.d.comb += [lfsr.advance.eq(self.valid), transfer.eq(Cat(*given, lfsr.state))]
+        return transfer
 
     def _chunk_ends(self, m, valid, *, start):
         """Return whether the pair at the first adder is the last one of a chunk."""

@@ -18,7 +18,36 @@ __all__ = ["FixedSum", "FixedSumRounder", "MultiplyAccumulator"]
 class FixedSum(wiring.Component):
     """The register of a fixed-point sum, without the cast and without a handshake.
 
-    Throughput is one transfer per cycle. The sum of a transfer stands in ``state`` ``latency`` cycles after it.
+    Throughput is one transfer per cycle. The sum of a transfer stands in ``state`` ``latency`` cycles after it, and for
+    one cycle at least.
+
+    LUTs with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs / Xilinx 7:
+
+    =====================  ===================  ====================
+    operands, accumulator  no product register  one product register
+    =====================  ===================  ====================
+    ``int8``, 32 bits      163 / 171 / 68       134 / 140 / 69
+    ``int4``, 16 bits      57 / 61 / 26         44 / 46 / 27
+    =====================  ===================  ====================
+
+    A product register lets the accumulator be cleared ahead of a sum's first product rather than masked with it, which
+    takes a LUT a bit where carry chains have no third input; ``state`` then is a register of its own.
+
+    DSP blocks / LUTs / flip-flops with hard multipliers, ``int16`` operands:
+
+    ===========  =========  ===========  ===========  ============  ===========  =========  ===========
+    accumulator  product    iCE40        ECP5         Nexus         Gowin        Xilinx 7   UltraScale+
+                 registers
+    ===========  =========  ===========  ===========  ============  ===========  =========  ===========
+    32 bits      0          1 / 33 / 0   1 / 64 / 32  1 / 32 / 32   1 / 64 / 32  1 / 0 / 0  1 / 64 / 32
+    32 bits      1          1 / 33 / 2   1 / 64 / 66  1 / 132 / 34  1 / 64 / 66  1 / 0 / 2  1 / 32 / 66
+    48 bits      0          1 / 95 / 48  1 / 96 / 48  1 / 48 / 48   1 / 96 / 48  1 / 0 / 0  1 / 48 / 48
+    48 bits      1          1 / 95 / 50  1 / 96 / 82  1 / 193 / 50  1 / 96 / 82  1 / 0 / 2  1 / 48 / 82
+    ===========  =========  ===========  ===========  ============  ===========  =========  ===========
+
+    The sum is written as the selection of what the product is added to, the form in which Yosys 0.70 finds the register
+    and adder of SB_MAC16 and of DSP48E1 and the adder of MULTADDSUB18X18; it infers no more than the multiplier of
+    the other blocks.
 
     Parameters
     ----------
@@ -83,11 +112,7 @@ class FixedSum(wiring.Component):
         return m
 
     def _clear_ahead(self, m, product, *, start, arrived):
-        """Clear the register while the first product is still one register away from the adder.
-
-        Nothing but the adder lies between the register and itself: where the lookup tables of a carry chain cannot
-        take a third operand, masking the register would cost one for every bit. ``state`` keeps the old sum.
-        """
+        """Clear the register while the first product is still one register away from the adder."""
         register = Signal.like(self.state, name="register")
         total = Signal.like(self.state, name="total")
         m.d.comb += total.eq(register + product)
@@ -155,16 +180,8 @@ class MultiplyAccumulator(wiring.Component):
     A result is offered ``latency`` cycles after its last pair was taken, if nothing has to wait; throughput is one
     pair per cycle. Transfers are framed as :mod:`sw.reference.accumulation` says.
 
-    With ``hard_multiplier``, the product takes one DSP block if the family's is wide enough; Yosys 0.70 puts the
-    register and the addition there too where the block has them and its inference finds them (DSP blocks / LUTs /
-    flip-flops of the sum alone, operands and product of ``int16``, one register behind the product):
-
-    ==========  ============  ============  ============  ============  ============  ============
-    register    ice40         ecp5          nexus         gowin         xc7           xcup
-    ==========  ============  ============  ============  ============  ============  ============
-    32 bits
-    48 bits
-    ==========  ============  ============  ============  ============  ============  ============
+    With ``hard_multiplier``, the product takes one DSP block where that of the family is wide enough, and the register
+    with its addition is in there too where Yosys finds that it can be: see :class:`FixedSum`.
 
     Parameters
     ----------

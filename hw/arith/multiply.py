@@ -327,7 +327,7 @@ def default_structure(a, b, result, random_bits=0):
     floats = [fmt for fmt in (a, b) if isinstance(fmt, FloatingPointFormat)]
     if isinstance(result, FixedPointFormat):
         return Structure.NORMALISE_PRODUCT  # fixed point needs no normalised significand
-    if len(floats) == 2 and (max(fmt.exponent_bits for fmt in floats) <= 2 and not posits
+    if len(floats) == 2 and ((max(fmt.exponent_bits for fmt in floats) <= 2 and not posits)
                              or min(fmt.fraction_bits for fmt in floats) >= 10):
         return Structure.NORMALISE_PRODUCT
     return Structure.NORMALISE_OPERANDS

@@ -6,11 +6,13 @@ from amaranth.hdl import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.accumulate.chunked import ChunkedSum
 from hw.accumulate.exact import ExactSum, ExactSumRounder
 from hw.accumulate.fixed import FixedSum, FixedSumRounder
 from hw.accumulate.streamed import input_layout, stream_members
 from hw.convert.lfsr import Lfsr
 from hw.pipeline import delay, distribute, require_pipeline
+from sw.reference.chunked import ChunkedMultiplyAccumulate
 from sw.reference.emac import ExactMultiplyAccumulate
 from sw.reference.mac import MultiplyAccumulate
 from sw.reference.systolic import SystolicArray as SystolicArrayModel
@@ -35,8 +37,9 @@ class SystolicArray(wiring.Component):
 
     Parameters
     ----------
-    cell : sw.reference.mac.MultiplyAccumulate or sw.reference.emac.ExactMultiplyAccumulate
-        What each cell computes: formats, rounding and all.
+    cell : MultiplyAccumulate, ExactMultiplyAccumulate or ChunkedMultiplyAccumulate, of ``sw.reference``
+        What each cell computes: formats, rounding and all. A chunked sum is rounded in its cell; the columns then have
+        no rounding units.
     size : int
         Rows, and columns: 1 to 64.
     lfsr_bits : int, bits, optional
@@ -45,8 +48,9 @@ class SystolicArray(wiring.Component):
     seeds : tuple of int, optional
         State of each of these registers after a reset.
     pipeline : int
-        Register stages, 0 to 64, besides those of the sum itself: behind the product (of an exact sum: behind the
-        shift onto its grid), inside the rounding units, and any further ones at the output.
+        Register stages, 0 to 64, besides those of the sum itself: behind the product (of an exact sum, behind the
+        shift onto its grid; of a chunked one, behind the operands), inside the rounding units, and any further ones
+        at the output.
     hard_multiplier : bool
         Leave the products, and with them fixed-point sums, to the synthesizer, for DSP blocks.
 
@@ -69,9 +73,9 @@ class SystolicArray(wiring.Component):
     """
 
     def __init__(self, cell, size, *, lfsr_bits=None, seeds=None, pipeline=0, hard_multiplier=False):
-        if not isinstance(cell, (MultiplyAccumulate, ExactMultiplyAccumulate)):
-            raise TypeError("Cell must be a MultiplyAccumulate or an ExactMultiplyAccumulate to be built, "
-                            f"not {cell!r}")
+        if not isinstance(cell, (MultiplyAccumulate, ExactMultiplyAccumulate, ChunkedMultiplyAccumulate)):
+            raise TypeError("Cell must be a MultiplyAccumulate, an ExactMultiplyAccumulate or a "
+                            f"ChunkedMultiplyAccumulate to be built, not {cell!r}")
         self._model = SystolicArrayModel(cell=cell, size=size, lfsr_bits=lfsr_bits, seeds=seeds)
         self._pipeline = require_pipeline(pipeline)
         self._timing = _Timing.of(self._model, self._pipeline)
@@ -144,9 +148,10 @@ class _Timing:
     @classmethod
     def of(cls, model, pipeline):
         """Distribute the register stages."""
-        cycles = distribute(pipeline, ("sum", "round"))
-        # The exact sum has a register behind its product anyway.
-        least = 1 if isinstance(model.cell, MultiplyAccumulate) else 2
+        chunked = isinstance(model.cell, ChunkedMultiplyAccumulate)
+        cycles = {"round": 0, **distribute(pipeline, ("sum",) if chunked else ("sum", "round"))}
+        # The exact sum has a register behind its product anyway, the chunked one two more for its total and its result.
+        least = 1 if isinstance(model.cell, MultiplyAccumulate) else 3 if chunked else 2
         return cls(size=model.size, sum_registers=cycles["sum"], sum_latency=least + cycles["sum"],
                    rounder_registers=cycles["round"], output_registers=cycles["output"])
 
@@ -182,20 +187,29 @@ class _Array(wiring.Component):
         arrived = self._flags(m, self.valid, 2 * n - 2, "arrived")
         ended = self._flags(m, self.valid & self.i.last, self._timing.latency + n - 1, "ended")
         m.d.comb += self.busy.eq(Cat(ended[1:n]).any())
-        cells = self._cells(m, arrived)
+        sums = self._sums(m, arrived)
         for column in range(n):
-            rounder = self._rounder()
-            m.submodules[f"rounder_{column}"] = rounder
             # At most one sum of a column is new in a cycle, two of its cells never having taken their last at once.
             chosen = [ended[row + column + latency] for row in range(n)]
-            m.d.comb += Value.cast(rounder.state).eq(_select(
-                m, chosen, [cells[row][column].state for row in range(n)], f"drained_{column}"))
-            if self._model.random_bits:
-                m.d.comb += rounder.random.eq(self._random(m, column, chosen))
+            drained = _select(m, chosen, [sums[row][column] for row in range(n)], f"drained_{column}")
             m.d.comb += self.o.o[column].eq(delay(
-                m, rounder.o, n - 1 - column + self._timing.output_registers, name=f"code_{column}"))
+                m, self._rounded(m, column, drained, chosen), n - 1 - column + self._timing.output_registers,
+                name=f"code_{column}"))
         m.d.comb += self.o_valid.eq(Cat(ended[self._timing.latency:]).any())
         return m
+
+    def _rounded(self, m, column, drained, chosen):
+        """The code of the sum that comes out of a column."""
+        cell, registers = self._model.cell, self._timing.rounder_registers
+        if isinstance(cell, ChunkedMultiplyAccumulate):
+            return drained  # a code already
+        rounder = (FixedSumRounder(cell, pipeline=registers) if isinstance(cell, MultiplyAccumulate)
+                   else ExactSumRounder(cell, registers=registers))
+        m.submodules[f"rounder_{column}"] = rounder
+        m.d.comb += Value.cast(rounder.state).eq(drained)
+        if self._model.random_bits:
+            m.d.comb += rounder.random.eq(self._random(m, column, chosen))
+        return rounder.o
 
     def _random(self, m, column, chosen):
         """The random bits of the sum that a column's rounding unit has in front of it."""
@@ -210,19 +224,16 @@ class _Array(wiring.Component):
             for row in range(n)], f"random_{column}")
 
     def _cell(self):
-        cell, registers = self._model.cell, self._timing.sum_registers
-        if isinstance(cell, MultiplyAccumulate):
-            component = FixedSum(cell, product_registers=registers, hard_multiplier=self._hard_multiplier)
+        """A cell, and the value in which its sum or result stands."""
+        cell, registers, hard_multiplier = self._model.cell, self._timing.sum_registers, self._hard_multiplier
+        if isinstance(cell, ChunkedMultiplyAccumulate):
+            component = ChunkedSum(cell, registers, hard_multiplier)
+        elif isinstance(cell, MultiplyAccumulate):
+            component = FixedSum(cell, product_registers=registers, hard_multiplier=hard_multiplier)
         else:
-            component = ExactSum(cell, grid_registers=registers, hard_multiplier=self._hard_multiplier)
+            component = ExactSum(cell, grid_registers=registers, hard_multiplier=hard_multiplier)
         assert component.latency == self._timing.sum_latency
-        return component
-
-    def _rounder(self):
-        cell, registers = self._model.cell, self._timing.rounder_registers
-        if isinstance(cell, MultiplyAccumulate):
-            return FixedSumRounder(cell, pipeline=registers)
-        return ExactSumRounder(cell, registers=registers)
+        return component, Value.cast(component.o if isinstance(component, ChunkedSum) else component.state)
 
     def _flags(self, m, flag, cycles, name):
         """Return a flag as it was 0, 1, ... ``cycles`` cycles ago, in registers with a reset."""
@@ -232,17 +243,17 @@ class _Array(wiring.Component):
             m.d.sync += flags[-1].eq(flags[-2])
         return flags
 
-    def _cells(self, m, arrived):
-        """The cells by row and column, that in row i and column j i + j cycles behind the first."""
+    def _sums(self, m, arrived):
+        """The sums of the cells by row and column, that in row i and column j i + j cycles behind the first."""
         n, ports = self._model.size, self._model.cell.inputs
         flags = {name: _line(m, self.i[name], 2 * n - 2, name) for name in ("first", "last")}
         operands = {name: [_line(m, self.i[name][lane], lane + n - 1, f"{name}_{lane}") for lane in range(n)]
                     for name in ("a", "b")}
-        cells = []
+        sums = []
         for row in range(n):
-            cells.append([])
+            sums.append([])
             for column in range(n):
-                cell, away = self._cell(), row + column
+                (cell, state), away = self._cell(), row + column
                 m.submodules[f"cell_{row}_{column}"] = cell
                 m.d.comb += cell.valid.eq(arrived[away])
                 for name in ports:
@@ -255,8 +266,8 @@ class _Array(wiring.Component):
                     else:
                         code = delay(m, self.i[name][row * n + column], away, name=f"{name}_{row}_{column}")
                     m.d.comb += cell.i[name].eq(code)
-                cells[-1].append(cell)
-        return cells
+                sums[-1].append(state)
+        return sums
 
 
 def _line(m, value, cycles, name):
@@ -269,7 +280,6 @@ def _line(m, value, cycles, name):
 
 def _select(m, chosen, values, name):
     """Return the one value whose flag is up, or zero."""
-    values = [Value.cast(value) for value in values]
     bus = Signal(len(values[0]), name=name)
     total = C(0, len(bus))
     for flag, value in zip(chosen, values, strict=True):

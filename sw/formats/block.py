@@ -32,7 +32,7 @@ class ScaleRule(Enum):
     """``2**(ceil(log2(amax)) - emax)`` (torchao, CEIL): nothing saturates, up to a binade is left unused."""
     EVEN = "even"
     """As ``FLOOR``, after ``amax`` is rounded, ties away from zero, to as many fraction bits as an element has
-    (AMD Quark, even; torchao, EVEN): a maximum just below a power of two counts as that power."""
+    (torchao, EVEN; Modular, even-mode scales): a maximum just below a power of two counts as that power."""
     ROUND_UP = "round-up"
     """``amax`` over the largest element, rounded up to a scale: the smallest scale with which nothing saturates
     (NVIDIA cuDNN, block scale quantize; torchao, RCEIL)."""

@@ -110,7 +110,7 @@ BLOCK_CATALOG: tuple[BlockCatalogEntry, ...] = (
     _mx("mxfp6_e3m2", "float6_e3m2fn"),
     _mx("mxfp6_e2m3", "float6_e2m3fn"),
     _mx("mxfp4", "float4_e2m1fn", "mxfp4_e2m1"),
-    # OCP MX 1.0 §5.3.4: the code of -2 may be left unused for symmetry, as microxcaling does.
+    # microxcaling leaves the code of -2 unused, for symmetry; gfloat makes it. Here it decodes and is never made.
     _mx("mxint8", "fixed<8,6>:narrow_range=true"),
     BlockCatalogEntry(name="nvfp4", source=NVFP4, format=BlockFormat(
         element=parse("float4_e2m1fn"), scale=_scale("float8_e4m3fn"), block_size=16, scale_rule=ScaleRule.ABSMAX,

@@ -31,7 +31,7 @@ class BlockDot:
     a, b : BlockFormat
         Of the same block size.
     result : ScalarFormat
-        float32 by default, as the specification recommends.
+        float32 by default.
     rounding : RoundingMode
     overflow : OverflowPolicy
     random_bits : int, bits
@@ -45,7 +45,7 @@ class BlockDot:
         If the block sizes differ, the overflow policy does not apply to ``result``, or the random
         bits do not suit the rounding mode.
 
-    Source: OCP Microscaling Formats (MX) Specification 1.0 §6.2, Dot; it leaves internal precision and order to the
+    Source: OCP Microscaling Formats (MX) Specification 1.0, Dot; it leaves internal precision and order to the
     implementation, and exact is what needs neither.
     """
 

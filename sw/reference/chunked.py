@@ -1,6 +1,6 @@
 """Two-level accumulation in a narrow format: short sums of products, and a sum of those."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -13,7 +13,8 @@ from sw.reference.accumulation import FLAG, AccumulatorRun, State
 from sw.reference.add import total
 from sw.reference.cast import Cast
 from sw.reference.function import check_format
-from sw.reference.model import Codes, Port, check_inputs
+from sw.reference.lfsr import MAX_LFSR_WIDTH, MIN_LFSR_WIDTH, Lfsr
+from sw.reference.model import Codes, Port, Run, check_inputs
 from sw.reference.multiply import product
 from sw.reference.value_array import ValueArray, add_arrays, decode_array, multiply_arrays
 
@@ -49,6 +50,11 @@ class ChunkedMultiplyAccumulate:
         How many random bits each stochastic rounding takes; 0 for every other mode. A transfer then brings ``random``
         for its own step, ``random_total`` for the total that it may complete, and ``random_result``, if the result is
         of another format, for that.
+    lfsr_bits : int, bits, optional
+        Width of a shift register (:class:`sw.reference.lfsr.Lfsr`) of the accumulator's own, from the lowest bits of
+        which these come instead, in that order. It makes one step a transfer, and ``first`` leaves it alone.
+    seed : int
+        State of the shift register after a reset, above 0.
 
     Raises
     ------
@@ -56,7 +62,7 @@ class ChunkedMultiplyAccumulate:
         If an argument is of the wrong type.
     ValueError
         If the chunk is out of range, the accumulator has no zero, the overflow policy does not apply to it or to the
-        result, or the random bits do not suit the rounding mode.
+        result, the random bits do not suit the rounding mode, or the shift register does not suit them.
 
     Source: Wang et al. 2018, Training Deep Neural Networks with 8-bit Floating Point Numbers, section 2.3.
     """
@@ -69,6 +75,8 @@ class ChunkedMultiplyAccumulate:
     rounding: RoundingMode = RoundingMode.NEAREST_EVEN
     overflow: OverflowPolicy = OverflowPolicy.SATURATE
     random_bits: int = 0
+    lfsr_bits: int | None = None
+    seed: int = 1
 
     def __post_init__(self) -> None:
         for noun, fmt in (("Format a", self.a), ("Format b", self.b), ("Accumulator format", self.accumulator)):
@@ -82,6 +90,22 @@ class ChunkedMultiplyAccumulate:
         if not is_zero(self.accumulator.decode(self.zero_code)):
             raise ValueError("Accumulator format must have a zero, in which every sum starts, not "
                              f"{self.accumulator.name}")
+        self._check_lfsr()
+
+    def _check_lfsr(self) -> None:
+        check_integer("LFSR seed", self.seed)
+        if self.lfsr_bits is None:
+            if self.seed != 1:
+                raise ValueError(f"LFSR seed must be left out without LFSR bits, not {self.seed!r}")
+            return
+        check_integer("LFSR bits", self.lfsr_bits)
+        lowest = max(len(self._random_ports) * self.random_bits, MIN_LFSR_WIDTH)
+        if not self.random_bits:
+            raise ValueError(f"LFSR bits must be left out for {self.rounding.value} rounding, not {self.lfsr_bits!r}")
+        if not lowest <= self.lfsr_bits <= MAX_LFSR_WIDTH:
+            raise ValueError(f"LFSR bits must be between {lowest} and {MAX_LFSR_WIDTH} for {len(self._random_ports)} "
+                             f"times {self.random_bits} random bits, not {self.lfsr_bits!r}")
+        _ = self.lfsr  # which checks the seed
 
     @cached_property
     def cast(self) -> Cast:
@@ -101,12 +125,26 @@ class ChunkedMultiplyAccumulate:
         """The accumulator's code of zero."""
         return self.accumulator.encode(0)
 
+    @cached_property
+    def lfsr(self) -> Lfsr | None:
+        """The shift register that random bits come from; None where transfers bring them."""
+        return None if self.lfsr_bits is None else Lfsr(width=self.lfsr_bits, seed=self.seed)
+
+    @property
+    def _random_ports(self) -> dict[str, Port]:
+        names = ["random", "random_total"] + ["random_result"] * (self.result_cast is not None)
+        return {name: Port(width=self.random_bits) for name in names} if self.random_bits else {}
+
+    @property
+    def step_ports(self) -> Mapping[str, Port]:
+        """What a step takes: the pair ``a`` and ``b``, the flags ``first`` and ``last``, the bits of each rounding."""
+        return {"a": Port.of(self.a), "b": Port.of(self.b), "first": FLAG, "last": FLAG, **self._random_ports}
+
     @property
     def inputs(self) -> Mapping[str, Port]:
-        """The pair ``a`` and ``b``, the flags ``first`` and ``last``, and the random bits of each rounding."""
-        names = ["random", "random_total"] + ["random_result"] * (self.result_cast is not None)
-        return {"a": Port.of(self.a), "b": Port.of(self.b), "first": FLAG, "last": FLAG,
-                **({name: Port(width=self.random_bits) for name in names} if self.random_bits else {})}
+        """Fields of a transfer: :attr:`step_ports`, but for the random bits that a shift register gives."""
+        return {name: port for name, port in self.step_ports.items()
+                if self.lfsr is None or name not in self._random_ports}
 
     @property
     def outputs(self) -> Mapping[str, Port]:
@@ -116,7 +154,13 @@ class ChunkedMultiplyAccumulate:
     def results(self, transfers: Iterable[Mapping[str, int]]) -> list[int]:
         """Return the results of a sequence of transfers, by the definition, on exact values."""
         partial, so_far, count, results = self.zero_code, self.zero_code, 0, []
-        for transfer in transfers:
+        state = self.seed
+        for given in transfers:
+            transfer = dict(given)
+            if self.lfsr is not None:
+                for index, name in enumerate(self._random_ports):
+                    transfer[name] = state >> index * self.random_bits & (1 << self.random_bits) - 1
+                state = self.lfsr.step(state)
             if transfer["first"]:
                 partial, so_far, count = self.zero_code, self.zero_code, 0
             addend = product(self.a.decode(transfer["a"]), self.b.decode(transfer["b"]))
@@ -134,9 +178,16 @@ class ChunkedMultiplyAccumulate:
     def _add(self, code: int, addend: Value, random: int) -> int:
         return self.cast.encode(total(self.accumulator.decode(code), addend, self.rounding), random)
 
-    def start(self, sequences: int) -> AccumulatorRun:
-        """Return fresh sequences."""
-        return AccumulatorRun(self, sequences)
+    def start(self, sequences: int) -> Run:
+        """Return fresh sequences: see :class:`sw.reference.model.Stream`."""
+        run = AccumulatorRun(self, sequences)
+        return run if self.lfsr is None else _RunWithLfsr(self, self.lfsr, run, sequences)
+
+    def drawn(self, states: NDArray[np.uint64]) -> dict[str, Codes]:
+        """Return the random bits of each rounding that states of the shift register give."""
+        mask = np.uint64((1 << self.random_bits) - 1)
+        return {name: states >> np.uint64(index * self.random_bits) & mask
+                for index, name in enumerate(self._random_ports)}
 
     def zero(self, sequences: int) -> State:
         """Return the registers after a reset: partial sums, totals, pairs in the chunk so far, and results."""
@@ -172,6 +223,7 @@ class ChunkedMultiplyAccumulate:
         ----------
         a, b : integer arrays of shape (sums, pairs)
         random, random_total, random_result : integer arrays of that shape, where the transfers have such fields
+            Every sum has a shift register of its own where there is one.
 
         Returns
         -------
@@ -190,6 +242,12 @@ class ChunkedMultiplyAccumulate:
         ports = {name: port for name, port in self.inputs.items() if port is not FLAG}
         check_inputs(ports, {name: codes.ravel() for name, codes in fields.items()})
         sums, pairs = a.shape
+        if self.lfsr is not None:
+            states = [self.seed]
+            while len(states) < pairs:
+                states.append(self.lfsr.step(states[-1]))
+            fields |= {name: np.broadcast_to(codes, a.shape)
+                       for name, codes in self.drawn(np.array(states, dtype=np.uint64)).items()}
         partial = np.full((sums, -(-pairs // self.chunk)), self.zero_code, dtype=np.uint64)
         for position in range(min(self.chunk, pairs)):
             column = {name: codes[:, position::self.chunk] for name, codes in fields.items()}
@@ -217,3 +275,23 @@ class ChunkedMultiplyAccumulate:
         if self.result_cast is None:
             return codes
         return self.result_cast.codes(decode_array(self.accumulator, codes), random)
+
+
+class _RunWithLfsr:
+    """Sequences that each have a shift register of their own; a :class:`sw.reference.model.Run`."""
+
+    def __init__(self, model: ChunkedMultiplyAccumulate, lfsr: Lfsr, run: AccumulatorRun, sequences: int) -> None:
+        self._model, self._lfsr, self._run = model, lfsr, run
+        self._states = np.full(sequences, lfsr.seed, dtype=np.uint64)
+
+    def accept(self, inputs: Mapping[str, Codes], accepted: NDArray[np.bool_]) -> Sequence[
+            tuple[NDArray[np.bool_], Mapping[str, Codes]]]:
+        """Take one transfer in every marked sequence: see :class:`sw.reference.model.Run`."""
+        outputs = self._run.accept({**inputs, **self._model.drawn(self._states)}, accepted)
+        self._states = np.where(accepted, self._lfsr.step_array(self._states), self._states)
+        return outputs
+
+    def reset(self, which: NDArray[np.bool_]) -> None:
+        """Put the marked sequences back to the state after power-up."""
+        self._run.reset(which)
+        self._states = np.where(which, np.uint64(self._lfsr.seed), self._states)

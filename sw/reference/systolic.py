@@ -43,7 +43,8 @@ class SystolicArray:
     Parameters
     ----------
     cell : reference of an accumulator, without lanes
-        Such as ``MultiplyAccumulate`` or ``ExactMultiplyAccumulate``: formats, rounding and all. Of its fields,
+        Such as ``MultiplyAccumulate``, ``ExactMultiplyAccumulate`` or ``ChunkedMultiplyAccumulate``, which draws no
+        random bits from a register of its own: formats, rounding and all. Of its fields,
         those besides ``a``, ``b`` and the flags (a preload, random bits) are given to each accumulator by itself.
     size : int
         Rows, and columns: 1 to 64.
@@ -74,6 +75,9 @@ class SystolicArray:
                             f"not {self.cell!r}")
         if any(port.lanes is not None for port in self.cell.inputs.values()):
             raise ValueError("Cell must take one pair a transfer, not several lanes")
+        if getattr(self.cell, "lfsr_bits", None) is not None:
+            raise ValueError("Cell must take its random bits from the transfers, not from a register of its own, which "
+                             "would be the same in all cells")
         check_integer("Array size", self.size)
         if not 1 <= self.size <= MAX_SIZE:
             raise ValueError(f"Array size must be between 1 and {MAX_SIZE} rows, not {self.size!r}")

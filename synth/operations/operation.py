@@ -1,20 +1,23 @@
 """An operation with all its parameters: its reference, its component, and how both are described."""
 
+from __future__ import annotations
+
 import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, TypeAlias
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sw.formats import BlockFormat, OverflowPolicy, RoundingMode, ScalarFormat, number
-from sw.reference.model import Codes, Function, Port, Stream
+
+if TYPE_CHECKING:  # the help of the command line needs no numpy
+    from sw.reference.model import Port
 
 Json: TypeAlias = dict[str, Any]
-Model: TypeAlias = Function | Stream
-Cancelling: TypeAlias = Callable[[np.random.Generator, int], dict[str, Codes]]
+
+Cancelling: TypeAlias = Callable[[Any, int], dict[str, Any]]
+"""From a generator of random numbers and a count to that many codes for each input port."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +75,8 @@ class Operation:
     @property
     def is_stream(self) -> bool:
         """Whether it has memory, and streams for ports."""
+        from sw.reference.model import Stream
+
         return isinstance(self.model, Stream)
 
     @property

@@ -245,5 +245,6 @@ def _grid(fmt: ScalarFormat, table: list[ValueRow], console: Output) -> None:
         but = f", but {_hex(sign, fmt.width)} is NaN" if first == "NaN" else ""
         console.print(f"Codes from {_hex(sign, fmt.width)} on are these with a minus sign{but}.")
     elif isinstance(fmt, PositFormat):
-        console.print(f"Code {_hex(fmt.nan_code, fmt.width)} is NaR; the code of a negative number is the two's "
-                      f"complement of its magnitude's, {_hex(fmt.nan_code + 1, fmt.width)} that of the most negative one.")
+        nar, lowest = (_hex(fmt.nan_code + step, fmt.width) for step in (0, 1))
+        console.print(f"Code {nar} is NaR; the code of a negative number is the two's complement of its magnitude's, "
+                      f"{lowest} that of the most negative one.")

@@ -7,7 +7,7 @@ import numpy as np
 
 from sw.formats import ScalarFormat, Special, is_zero
 from sw.reference.model import Function, Stream
-from synth.verify.functions import Expectation, check_function
+from synth.verify.functions import Expectation, Report, check_function, silent
 from synth.verify.streams import check_stream
 from synth.verify.transfers import Transfers, stream_transfers
 from synth.verify.vectors import Inputs, function_vectors
@@ -40,8 +40,10 @@ def expect(model: Function | Stream, *, seed: int, exhaustive_bits: int, samples
                                                cancelling=cancelling))
 
 
-def check(netlist: Mapping[str, Any], expected: Expected, *, latency: int, seed: int) -> Json:
+def check(netlist: Mapping[str, Any], expected: Expected, *, latency: int, seed: int, report: Report = silent) -> Json:
     """Run a mapped netlist on all inputs and count the answers that differ.
+
+    ``report`` is told of the part that is done, from 0 to 1.
 
     Returns
     -------
@@ -54,8 +56,8 @@ def check(netlist: Mapping[str, Any], expected: Expected, *, latency: int, seed:
         If the netlist holds something that cannot be run.
     """
     if isinstance(expected, Transfers):
-        return check_stream(netlist, expected, latency=latency, seed=seed)
-    return check_function(netlist, expected, latency=latency)
+        return check_stream(netlist, expected, latency=latency, seed=seed, report=report)
+    return check_function(netlist, expected, latency=latency, report=report)
 
 
 def describe_value(fmt: ScalarFormat | None, code: int) -> str:

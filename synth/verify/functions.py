@@ -1,8 +1,8 @@
 """The check of a circuit without memory: its mapped netlist on every vector, against the exact reference."""
 
 import threading
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -15,6 +15,14 @@ from synth.verify.torch_check import TorchCheck
 from synth.verify.vectors import BLOCK, Inputs, Vectors
 
 Json = dict[str, Any]
+
+Report: TypeAlias = Callable[[float], None]
+"""Told of the part of a check that is done, from 0 to 1."""
+
+
+def silent(_: float) -> None:
+    """Report nothing."""
+
 
 _KEPT_VECTORS = 1 << 26
 """Vectors up to which the reference's answers are kept for the next netlist; beyond it they are computed anew."""
@@ -73,10 +81,12 @@ def references(torch_check: TorchCheck) -> Json:
             "quantizer": {"compared": torch_check.compared, "differing": torch_check.differing}}
 
 
-def check_function(netlist: Mapping[str, Any], expectation: Expectation, *, latency: int) -> Json:
+def check_function(netlist: Mapping[str, Any], expectation: Expectation, *, latency: int, report: Report = silent
+                   ) -> Json:
     """Run a mapped netlist on every vector and count the answers that differ.
 
     A pipelined netlist is fed new operands every cycle, so that a stage that mixes one pair with the next is found.
+    ``report`` is told of the part that is done, from 0 to 1.
 
     Returns
     -------
@@ -93,6 +103,7 @@ def check_function(netlist: Mapping[str, Any], expectation: Expectation, *, late
     engine = NumpyEngine(compile_netlist(read_netlist(netlist)))
     mismatches, first = 0, None
     for start, inputs, wanted in expectation.blocks():
+        report(start / expectation.vectors.count)
         got = _streamed(engine, expectation.model, inputs, latency) if latency else \
             _combinational(engine, expectation.model, inputs)
         wrong = np.zeros(len(next(iter(inputs.values()))), dtype=bool)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from sw.reference.model import Codes
 from synth.netlist import NumpyEngine, Simulation, compile_netlist, read_netlist
-from synth.verify.functions import references
+from synth.verify.functions import Report, references, silent
 from synth.verify.ports import pack_fields, unpack_fields
 from synth.verify.transfers import Transfers
 
@@ -36,7 +36,8 @@ class _Progress:
     accepted_at: NDArray[np.int64]  # cycle in which each transfer was accepted
 
 
-def check_stream(netlist: Mapping[str, Any], transfers: Transfers, *, latency: int, seed: int) -> Json:
+def check_stream(netlist: Mapping[str, Any], transfers: Transfers, *, latency: int, seed: int,
+                 report: Report = silent) -> Json:
     """Run a mapped netlist through all sequences and compare every result, and the rules of streams.
 
     Checked are the results and their order; that none is lost, doubled or invented; that a result which is not taken
@@ -58,7 +59,7 @@ def check_stream(netlist: Mapping[str, Any], transfers: Transfers, *, latency: i
     engine = NumpyEngine(compile_netlist(read_netlist(netlist)))
     checker = _Checker(engine.simulation(transfers.sequences), transfers, latency, seed,
                        bool(engine.program.clocks))
-    return checker.run()
+    return checker.run(report)
 
 
 class _Checker:
@@ -83,13 +84,14 @@ class _Checker:
         self._first: Json | None = None
         self._compared = self._stalls = self._resets = self._latencies = 0
 
-    def run(self) -> Json:
+    def run(self, report: Report) -> Json:
         transfers, at = self._transfers, self._at
         total = transfers.produced[-1]
         cycle = idle = 0
         while idle < _PATIENCE and (np.any(at.next < transfers.count) or np.any(at.taken < total)):
             moved = self._cycle(cycle)
             cycle, idle = cycle + 1, 0 if moved else idle + 1
+            report(float(np.mean(at.next)) / transfers.count)
         for extra in range(self._latency + 4):  # nothing may follow the last result
             self._cycle(cycle + extra)
         missing = int(np.sum(total - np.minimum(at.taken, total))) + int(np.sum(transfers.count - at.next))

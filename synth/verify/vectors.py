@@ -3,12 +3,14 @@
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sw.formats import FloatingPointFormat, OverflowPolicy, RoundingMode, ScalarFormat
+from sw.formats import FloatingPointFormat, OverflowPolicy, PositFormat, RoundingMode, ScalarFormat
 from sw.reference.model import Codes, Function, Port
 
 SPECIAL_SAMPLES = 1 << 16
@@ -79,12 +81,25 @@ def corner_codes(fmt: ScalarFormat) -> NDArray[np.uint64]:
         magnitudes = [(field << fmt.fraction_bits) | fraction for field in fields for fraction in sorted(fractions)]
         sign = 1 << (fmt.width - 1)
         codes = magnitudes + ([code | sign for code in magnitudes] if fmt.signed else [])
+    elif isinstance(fmt, PositFormat):
+        codes = _posit_corners(fmt)
     else:
-        # Powers of two are the ends of a posit's regimes too.
         mask = (1 << fmt.width) - 1
         powers = [1 << bit for bit in range(fmt.width)]
         codes = sorted({(sign * power + step) & mask for power in powers for sign in (1, -1) for step in (-1, 0, 1)})
     return np.array(codes, dtype=np.uint64)
+
+
+def _posit_corners(fmt: PositFormat) -> list[int]:
+    """Return zero, NaR and, for each regime and exponent, the ends and the middle of the fractions, of both signs."""
+    codes = {0, fmt.nan_code}
+    exponents = range(-fmt.max_exponent, fmt.max_exponent + 1)
+    powers = [fmt.encode(Fraction(2) ** exponent) for exponent in exponents]
+    for low, high in pairwise([*powers, fmt.nan_code]):
+        middle = (low + high) // 2
+        magnitudes = {low, low + 1, middle - 1, middle, middle + 1, high - 2, high - 1} & set(range(low, high))
+        codes |= {sign * code % (1 << fmt.width) for code in magnitudes for sign in (1, -1)}
+    return sorted(codes)
 
 
 def port_corners(port: Port) -> Codes:

@@ -13,9 +13,8 @@ from sw.reference import Addition
 from tests.support.functions import SMALL, assert_delayed, assert_right_on_all, assert_right_on_some, in_all_modes
 
 E4M3 = parse("float8_e4m3fn")
-STRUCTURES = list(AdderStructure)
-TINY = ("float4_e2m1fn", "p3109_k4p2se", "radix4_fp4_even", "int3", "ufixed<4,1>", "posit<4,0>", "posit<5,1>",
-        "float4_e2m1fn:subnormals=flushed", "float4_e2m1fn:subnormals=absent")
+TINY = ("float4_e2m1fn", "p3109_k4p2se", "radix4_fp4_even", "int3", "posit<5,1>", "float4_e2m1fn:subnormals=flushed",
+        "float4_e2m1fn:subnormals=absent")
 
 
 def adder(*names, **parameters):
@@ -23,26 +22,39 @@ def adder(*names, **parameters):
     return Adder(*map(parse, names), **parameters)
 
 
-def test_tiny_formats_in_every_mode_and_structure(tmp_path):
+def test_tiny_formats_in_every_mode(tmp_path):
     adders = [component for index, name in enumerate(TINY)
-              for component in in_all_modes(Adder, *[parse(name)] * 3, structure=STRUCTURES[index % 2],
-                                            subtract=bool(index % 3 == 1))]
+              for component in in_all_modes(Adder, *[parse(name)] * 3, random_bits=1, subtract=index % 2 == 1)]
     assert_right_on_all(adders, tmp_path)
 
 
-@pytest.mark.parametrize("name", ["float8_e4m3fn", "float6_e3m2fn", "fixed<6,2>"])
+def test_truth_tables(tmp_path):
+    adders = [component for name in ("p3109_k4p2se", "int3")
+              for component in in_all_modes(Adder, *[parse(name)] * 3, random_bits=1,
+                                            structure=AdderStructure.TRUTH_TABLE)]
+    assert_right_on_all(adders, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["float6_e3m2fn", "fixed<6,2>"])
 def test_small_formats_in_every_mode(name, tmp_path):
     assert_right_on_all(in_all_modes(Adder, *[parse(name)] * 3, random_bits=1), tmp_path)
+
+
+def test_every_pair_of_eight_bit_floats(tmp_path):
+    assert_right_on_all([adder("float8_e4m3fn"), adder("float8_e4m3", overflow=OverflowPolicy.INFINITY),
+                         adder("float8_e5m2", rounding=RoundingMode.TOWARD_ZERO, subtract=True)], tmp_path)
 
 
 def test_every_small_catalog_format_by_itself(tmp_path):
     modes = list(RoundingMode)[:-1]
     assert modes[-1] is not RoundingMode.STOCHASTIC
     assert_right_on_some([Adder(entry.format, rounding=modes[index % len(modes)], subtract=index % 5 == 0)
-                          for index, entry in enumerate(SMALL)], tmp_path, vectors=3_000, seed=1)
+                          for index, entry in enumerate(SMALL)], tmp_path, vectors=2_000, seed=1)
 
 
-@pytest.mark.parametrize("mode", [RoundingMode.NEAREST_EVEN, RoundingMode.DOWN, RoundingMode.STOCHASTIC])
+@pytest.mark.parametrize("mode", [
+    pytest.param(RoundingMode.NEAREST_EVEN, marks=pytest.mark.slow), RoundingMode.DOWN,
+    pytest.param(RoundingMode.STOCHASTIC, marks=pytest.mark.slow)])
 def test_mixed_formats(mode, tmp_path):
     formats = (
         ("float8_e4m3fn", "float4_e2m1fn", "float8_e5m2"), ("int4", "float6_e3m2fn", "fixed<8,3>"),
@@ -69,9 +81,8 @@ def test_wrapping_keeps_the_low_order_bits_of_far_apart_floats(tmp_path):
 
 
 def test_wide_formats_on_corners_and_random_pairs(tmp_path):
-    adders = [adder(name) for name in ("float16", "bfloat16", "tf32", "fixed<16,8>", "dlfloat16", "float16_e6m9",
-                                       "posit<16,1>", "float32_e8m23")]
-    adders += [adder("float16", "bfloat16", "tf32", rounding=RoundingMode.UP),
+    adders = [adder(name) for name in ("float16", "bfloat16", "fixed<16,8>", "dlfloat16", "float32_e8m23")]
+    adders += [adder("float16", "bfloat16", "tf32", rounding=RoundingMode.UP), adder("posit<16,1>"),
                adder("float16", "float16", "int16", rounding=RoundingMode.STOCHASTIC, random_bits=10),
                adder("bfloat16", "bfloat16", "bfloat16", rounding=RoundingMode.STOCHASTIC, random_bits=12),
                adder("int16", "float16", "float16", rounding=RoundingMode.TO_ODD),

@@ -11,6 +11,7 @@ from amaranth.sim import Simulator
 from hw.dot import systolic_array
 from hw.dot.systolic_array import SystolicArray
 from sw.formats import RoundingMode, parse
+from sw.reference.chunked import ChunkedMultiplyAccumulate
 from sw.reference.emac import ExactMultiplyAccumulate
 from sw.reference.mac import MultiplyAccumulate
 from sw.reference.multiply import Multiplication
@@ -24,14 +25,17 @@ PLAIN = MultiplyAccumulate(a=INT4, b=INT4, result=parse("int6"), terms=4)
 RANDOM = MultiplyAccumulate(a=INT4, b=UINT3, result=parse("fixed<5,-3>"), terms=8, **STOCHASTIC)
 PRELOAD = MultiplyAccumulate(a=INT4, b=UINT3, result=parse("fixed<5,-2>"), c=parse("int6"), terms=8, **STOCHASTIC)
 EXACT = ExactMultiplyAccumulate(a=FP4, b=FP6, result=parse("e4m3"), terms=4)
+CHUNKED = ChunkedMultiplyAccumulate(a=FP4, b=FP4, accumulator=parse("e4m2"), chunk=2, result=FP6)
+CHUNKED_STOCHASTIC = ChunkedMultiplyAccumulate(a=FP4, b=FP4, accumulator=parse("e4m2"), chunk=3, **STOCHASTIC)
 
 
-def assert_all_right(components, folder, cycles=48, **rates):
+def assert_all_right(components, folder, cycles=48, rates=({},)):
     for seed, (component, circuit) in enumerate(zip(components, gates.build(components, folder), strict=True)):
         print(component.model, component.pipeline, component.hard_multiplier)  # pytest shows it beside a failure
-        compared = assert_streams_right(component, circuit, lanes=96, cycles=cycles, seed=seed, reset_rate=0.01,
-                                        **rates)
-        assert compared > 100
+        for chosen in rates:
+            compared = assert_streams_right(component, circuit, lanes=96, cycles=cycles, seed=seed, reset_rate=0.01,
+                                            **chosen)
+            assert compared > 100
 
 
 def test_fixed_point_cells(tmp_path):
@@ -43,9 +47,13 @@ def test_fixed_point_cells(tmp_path):
 def test_exact_cells(tmp_path):
     with_infinities = ExactMultiplyAccumulate(a=parse("e5m2"), b=FP4, result=parse("e5m2"), terms=4, **STOCHASTIC)
     posits = ExactMultiplyAccumulate(a=parse("posit<5,1>"), b=parse("posit<5,1>"), result=parse("posit<6,1>"), terms=4)
-    assert_all_right([SystolicArray(EXACT, 1), SystolicArray(EXACT, 2, pipeline=2),
-                      SystolicArray(posits, 2, pipeline=1),
-                      SystolicArray(with_infinities, 2, pipeline=4, lfsr_bits=7)], tmp_path)
+    assert_all_right([SystolicArray(EXACT, 2, pipeline=2), SystolicArray(posits, 2, pipeline=1),
+                      SystolicArray(with_infinities, 1, pipeline=4, lfsr_bits=7)], tmp_path)
+
+
+def test_chunked_cells(tmp_path):
+    assert_all_right([SystolicArray(CHUNKED, 2), SystolicArray(CHUNKED, 2, pipeline=2),
+                      SystolicArray(CHUNKED_STOCHASTIC, 2, pipeline=1)], tmp_path)
 
 
 def test_every_rounding_unit_draws_from_its_own_register(tmp_path):
@@ -56,15 +64,14 @@ def test_every_rounding_unit_draws_from_its_own_register(tmp_path):
 
 def test_shallow_products_one_after_the_other(tmp_path):
     """``last`` more often than every ``size`` cycles: transfers have to wait, and nothing is lost."""
-    components = [SystolicArray(PLAIN, 3), SystolicArray(PLAIN, 4, pipeline=2)]
-    assert_all_right(components, tmp_path, cycles=64, flag_rate=0.8, valid_rate=1.0, ready_rate=1.0)
-    assert_all_right(components, tmp_path, cycles=64, flag_rate=0.8)
+    assert_all_right([SystolicArray(PLAIN, 3), SystolicArray(RANDOM, 3, pipeline=2, lfsr_bits=5)], tmp_path, cycles=64,
+                     rates=({"flag_rate": 0.8}, {"flag_rate": 0.8, "valid_rate": 1.0, "ready_rate": 1.0}))
 
 
 @pytest.mark.slow
 def test_a_large_array(tmp_path):
     cell = MultiplyAccumulate(a=INT8, b=INT8, result=INT8, accumulator=parse("int24"))
-    assert_all_right([SystolicArray(cell, 6, pipeline=2)], tmp_path, cycles=200, flag_rate=0.1)
+    assert_all_right([SystolicArray(cell, 6, pipeline=2)], tmp_path, cycles=200, rates=({"flag_rate": 0.1},))
 
 
 def simulate(component, a, b, *, products=1, stall=0.0, seed=0):
@@ -148,6 +155,7 @@ def test_the_last_cell_adds_its_last_product_in_cycle_k_plus_2n_minus_2(monkeypa
     component = SystolicArray(MultiplyAccumulate(a=INT4, b=INT4, result=parse("int12"), terms=9), size)
     simulator, sums = Simulator(component), []
     assert len(cells) == size**2
+    _, last_sum = cells[-1]
 
     async def bench(ctx):
         ctx.set(component.o.ready, 1)
@@ -156,7 +164,7 @@ def test_the_last_cell_adds_its_last_product_in_cycle_k_plus_2n_minus_2(monkeypa
             ctx.set(component.i.payload, {"a": [1] * size, "b": [1] * size, "first": cycle == 1,
                                           "last": cycle == depth})
             await ctx.tick()
-            sums.append(ctx.get(cells[-1].state))
+            sums.append(ctx.get(last_sum))
 
     simulator.add_clock(1e-6)
     simulator.add_testbench(bench)
@@ -168,7 +176,7 @@ def test_the_last_cell_adds_its_last_product_in_cycle_k_plus_2n_minus_2(monkeypa
     assert changed[-1] == depth + 2 * size - 2
 
 
-@pytest.mark.parametrize("cell", [PLAIN, EXACT])
+@pytest.mark.parametrize("cell", [PLAIN, EXACT, CHUNKED])
 def test_stalls_change_no_result(cell):
     component = SystolicArray(cell, 3, pipeline=1)
     a, b = matrices(3, 4, 9)
@@ -188,12 +196,12 @@ def test_properties():
     component = SystolicArray(RANDOM, 3, lfsr_bits=9, pipeline=4, hard_multiplier=True)
     assert component.model == SystolicArrayModel(cell=RANDOM, size=3, lfsr_bits=9)
     assert (component.size, component.pipeline, component.hard_multiplier, component.latency) == (3, 4, True, 7)
-    assert SystolicArray(EXACT, 1).latency == 2
+    assert (SystolicArray(EXACT, 1).latency, SystolicArray(CHUNKED, 2).latency) == (2, 4)
 
 
 @pytest.mark.parametrize(("arguments", "parameters", "error", "message"), [
     ((Multiplication(a=INT4, b=INT4, result=INT4), 2), {}, TypeError,
-     "Cell must be a MultiplyAccumulate or an ExactMultiplyAccumulate to be built, not Multiplication("),
+     "ChunkedMultiplyAccumulate to be built, not Multiplication("),
     ((PLAIN, 0), {}, ValueError, "Array size must be between 1 and 64 rows, not 0"),
     ((PLAIN, 2), {"pipeline": 65}, ValueError, "Pipeline must be between 0 and 64 register stages, not 65"),
     ((PLAIN, 2), {"hard_multiplier": "yes"}, TypeError, "Hard multiplier must be True or False, not 'yes'"),

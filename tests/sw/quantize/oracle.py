@@ -70,7 +70,7 @@ KINDS = {name: (FORMATS | WIDE_FORMATS)[name] for name in (
     "bfloat16", "tf32", "dlfloat8", "p3109_k6p3se", "radix4_fp4_even", "radix4_fp4_odd", "radix4_with_nan",
     "radix4_unsigned_scale", "flushed_e4m3", "flushed_fnuz", "absent_p3109", "unsigned_fn", "scale_without_zero",
     "no_fraction", "negative_bias", "int8", "uint4", "narrow_int8", "fixed<8,4>", "fixed<6,-3>", "int1", "fixed<8,150>",
-    "e11m4", "fixed<32,16>")}
+    "e11m4", "fixed<32,16>", "posit<8,1>", "posit<16,2>")}
 
 
 def policies(fmt):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sw.formats import RoundingMode, parse
+from sw.reference.chunked import ChunkedMultiplyAccumulate
 from sw.reference.emac import ExactMultiplyAccumulate
 from sw.reference.mac import MultiplyAccumulate
 from sw.reference.multiply import Multiplication
@@ -18,6 +19,8 @@ CELLS = {
     "preload and random bits": MultiplyAccumulate(a=INT4, b=INT4, result=parse("fixed<6,-2>"), c=parse("int5"),
                                                   terms=8, rounding=RoundingMode.STOCHASTIC, random_bits=4),
     "exact floats": ExactMultiplyAccumulate(a=parse("e4m3"), b=parse("e5m2"), result=parse("float16"), terms=8),
+    "chunks": ChunkedMultiplyAccumulate(a=parse("e5m2"), b=parse("e5m2"), accumulator=parse("e6m9"), chunk=3,
+                                        rounding=RoundingMode.STOCHASTIC, random_bits=4),
 }
 
 
@@ -102,6 +105,10 @@ def test_properties():
      "Cell must be the reference of an accumulator, such as a MultiplyAccumulate, not Multiplication("),
     ({"cell": ExactMultiplyAccumulate(a=INT4, b=INT4, result=INT8, terms=8, lanes=2)}, ValueError,
      "Cell must take one pair a transfer, not several lanes"),
+    ({"cell": ChunkedMultiplyAccumulate(a=INT4, b=INT4, accumulator=INT8, chunk=2, lfsr_bits=8, random_bits=4,
+                                        rounding=RoundingMode.STOCHASTIC)}, ValueError,
+     "Cell must take its random bits from the transfers, not from a register of its own"),
+    ({"cell": CELLS["chunks"], "lfsr_bits": 8}, ValueError, "and that at the end of a sum alone, not 8"),
     ({"size": 0}, ValueError, "Array size must be between 1 and 64 rows, not 0"),
     ({"size": 65}, ValueError, "Array size must be between 1 and 64 rows, not 65"),
     ({"size": 2.0}, TypeError, "Array size must be an integer, not 2.0"),

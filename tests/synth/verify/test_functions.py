@@ -221,3 +221,16 @@ def test_any_multiplication_on_any_target_agrees(seed):
     with tempfile.TemporaryDirectory() as folder:
         outcome = check(mapped(operator, target, folder, dsp=dsp), expectation(model), latency=operator.latency, seed=1)
     assert outcome["mismatches"] == 0, (model, operator.pipeline, target, dsp, outcome)
+
+
+@needs_yosys
+def test_a_check_says_how_far_it_is(tmp_path, monkeypatch):
+    from synth.verify import functions, vectors
+
+    monkeypatch.setattr(vectors, "BLOCK", 64)
+    monkeypatch.setattr(functions, "BLOCK", 64)
+    operator, parts = Multiplier(parse("e2m1")), []
+    record = check(mapped(operator, "ice40", tmp_path), expectation(operator.model), latency=0, seed=1,
+                   report=parts.append)
+    assert (record["vectors"], record["mismatches"]) == (256, 0)
+    assert parts == [0, 0.25, 0.5, 0.75]

