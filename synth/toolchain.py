@@ -288,6 +288,9 @@ def last_error(log: Path) -> str:
         lines = [line.strip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
     except OSError:
         return "it left no log"
+    if any("call stack exhausted" in line for line in lines[-8:]):  # WebAssembly's, below a trace of the whole stack
+        return ("call stack exhausted: the circuit's longest path is too deep for it; --pipeline or narrower formats "
+                "help")
     lines = [line for line in lines if not re.fullmatch(r"\d+ warnings?, \d+ errors?", line)]  # nextpnr's last one
     errors = [line for line in lines if re.match(r"(?i)(.{0,60}\b)?error\b", line)]
     return (errors or lines or ["it printed nothing"])[-1][:400]

@@ -21,19 +21,11 @@ class FixedSum(wiring.Component):
     Throughput is one transfer per cycle. The sum of a transfer stands in ``state`` ``latency`` cycles after it, and for
     one cycle at least.
 
-    LUTs with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs / Xilinx 7:
-
-    =====================  ===================  ====================
-    operands, accumulator  no product register  one product register
-    =====================  ===================  ====================
-    ``int8``, 32 bits      163 / 171 / 68       134 / 140 / 69
-    ``int4``, 16 bits      57 / 61 / 26         44 / 46 / 27
-    =====================  ===================  ====================
-
     A product register lets the accumulator be cleared ahead of a sum's first product rather than masked with it, which
-    takes a LUT a bit where carry chains have no third input; ``state`` then is a register of its own.
+    takes a LUT a bit where carry chains have no third input; ``state`` then is a register of its own. Where there is a
+    preload, or a DSP block that the masked form fits, the accumulator is masked all the same.
 
-    DSP blocks / LUTs / flip-flops with hard multipliers, ``int16`` operands:
+    With yosys 0.70, DSP blocks / LUTs / flip-flops with hard multipliers, ``int16`` operands:
 
     ===========  =========  ===========  ===========  ============  ===========  =========  ===========
     accumulator  product    iCE40        ECP5         Nexus         Gowin        Xilinx 7   UltraScale+
@@ -98,7 +90,7 @@ class FixedSum(wiring.Component):
             valid.append(stage)
             first.append(delay(m, first[-1], 1, name=f"first_{cycle + 1}"))
         if self._product_registers and model.c is None and not self._hard_multiplier:
-            self._clear_ahead(m, product, start=valid[-2] & first[-2], arrived=valid[-1])
+            self._clear_ahead(m, product, valid=valid[-2], first=first[-2], arrived=valid[-1])
             return m
         initial = C(0, len(self.state))
         if model.c is not None:
@@ -111,12 +103,18 @@ class FixedSum(wiring.Component):
             m.d.sync += self.state.eq(base + product)
         return m
 
-    def _clear_ahead(self, m, product, *, start, arrived):
-        """Clear the register while the first product is still one register away from the adder."""
-        register = Signal.like(self.state, name="register")
+    def _clear_ahead(self, m, product, *, valid, first, arrived):
+        """Clear the register while the first product is still one register away from the adder.
+
+        A flag stands for the register's reset: flip-flops have one synchronous reset, which the clearing takes.
+        """
+        register = Signal(self.state.shape(), name="register", reset_less=True)
         total = Signal.like(self.state, name="total")
+        was_reset = Signal(init=1)
         m.d.comb += total.eq(register + product)
-        with m.If(start):
+        with m.If(valid):
+            m.d.sync += was_reset.eq(0)
+        with m.If(valid & (first | was_reset)):
             m.d.sync += register.eq(0)
         with m.Elif(arrived):
             m.d.sync += register.eq(total)
@@ -179,6 +177,16 @@ class MultiplyAccumulator(wiring.Component):
 
     A result is offered ``latency`` cycles after its last pair was taken, if nothing has to wait; throughput is one
     pair per cycle. Transfers are framed as :mod:`sw.reference.accumulation` says.
+
+    LUTs of the whole with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs / Xilinx 7:
+
+    =====================  ================  ===============  ===============
+    operands, accumulator  result            ``pipeline=0``   ``pipeline=1``
+    =====================  ================  ===============  ===============
+    ``int8``, 32 bits      the accumulator   167 / 174 / 71   139 / 145 / 74
+    ``int8``, 32 bits      ``int8``          192 / 199 / 92   164 / 170 / 95
+    ``int4``, 16 bits      the accumulator   61 / 64 / 29     49 / 51 / 32
+    =====================  ================  ===============  ===============
 
     With ``hard_multiplier``, the product takes one DSP block where that of the family is wide enough, and the register
     with its addition is in there too where Yosys finds that it can be: see :class:`FixedSum`.

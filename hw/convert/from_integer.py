@@ -89,7 +89,8 @@ def _round_to_float(m, integer, exponent, fmt, rounding, random):
     kept = Cat(*(integer[index] if 0 <= index < width else sign if index >= width else C(0, 1)
                  for index in range(bottom, top + 1)))
     if top < width - 2:  # anything above leads to a field beyond the largest value, as the top bit does
-        above = named(m, (integer[top + 1:width - 1] ^ sign.replicate(width - 2 - top)).any(), "above_all_fields")
+        beyond = integer[max(0, top + 1):width - 1]
+        above = named(m, (beyond ^ sign.replicate(len(beyond))).any(), "above_all_fields")
         kept = Cat(kept[:-1], kept[-1] ^ (above & ~(kept[-1] ^ sign)))
     lost, field = (integer[:bottom].any() if bottom > 0 else C(0, 1)), []
     kept = named(m, kept, "within_fields")
@@ -161,7 +162,7 @@ def normalise(m, integer, exponent, *, precision, highest=None, lowest=None):
     bottom = leading - precision + 2  # the jammed bit comes below
     kept = Cat(*(magnitude[index] if 0 <= index < width else C(0, 1) for index in range(bottom, top + 1)))
     if top < width - 1:
-        kept = Cat(kept[:-1], kept[-1] | magnitude[top + 1:].any())
+        kept = Cat(kept[:-1], kept[-1] | magnitude[max(0, top + 1):].any())
     lost, field = (magnitude[:bottom].any() if bottom > 0 else C(0, 1)), []
     kept = named(m, kept, "within_range")
     for level in reversed(range(levels)):

@@ -31,14 +31,12 @@ def decode_posit(m, fmt, code, name):
         below.append(named(m, below[-1] | bit, f"{name}_below"))
     body = named(m, code[:-1] ^ (Cat(*below) & sign.replicate(bits)), f"{name}_body")
     upper, rest = body[-1], body[:-1]
-    # Cut off all but one bit of the run, in powers of two, counting; zeros come in from the right. What is counted is
-    # the regime, or its complement, except that a run to the very end counts one too few for zero, whose exponent
-    # means nothing.
+    # Cut off the bits of the run that repeat its first one, in powers of two, counting them: that is the regime, or
+    # its complement. Zeros come in from the right, which end a run of ones; one of zeros to the very end is zero, whose
+    # exponent means nothing.
     repeats = []
     for level in reversed(range((bits - 1).bit_length())):
         places = 1 << level
-        if places > len(rest):
-            continue
         run = named(m, (rest[-places:] ^ ~upper.replicate(places)).all(), f"{name}_run_{places}")
         rest = named(m, Mux(run, Cat(C(0, places), rest)[:len(rest)], rest), f"{name}_by_{places}")
         repeats.append(run ^ ~upper)

@@ -66,6 +66,10 @@ class DotProduct(wiring.Component):
     ``sw.reference.dot.Dot`` computes. Registers have no reset: the first ``latency`` outputs after power-up mean
     nothing.
 
+    LUTs of the exact sum of 8 lanes with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs /
+    Xilinx 7: float4_e2m1fn 328 / 352 / 229, float6_e2m3fn 724 / 748 / 432, float6_e3m2fn 701 / 774 / 510,
+    minifloat_e4m3 1313 / 1464 / 853, minifloat_e5m2 1769 / 1944 / 1300, int8 1006 / 1072 / 450.
+
     Parameters
     ----------
     a : FloatingPointFormat, FixedPointFormat or PositFormat

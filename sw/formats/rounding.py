@@ -73,11 +73,12 @@ class OverflowPolicy(Enum):
     """Zero (AP_SAT_ZERO). Fixed point only."""
     WRAP_SIGN_MAGNITUDE = "wrap-sign-magnitude"
     """The low-order bits of the exact integer, all of them inverted if the lowest one of the bits left out differs from
-    the highest one kept, the sign (AP_WRAP_SM without saturated bits; SC_WRAP_SM of IEEE 1666-2011, section 7.10.9.5).
+    the highest one kept, the sign (AP_WRAP_SM without saturated bits; SC_WRAP_SM of IEEE 1666-2011, SystemC).
 
     Beyond an extreme the results go back the way they came, rather than jump to the other extreme: in four bits,
-    6, 7, 8, 9 become 6, 7, 7, 6; 19 (0b010011) becomes -4, and -19 (0b101101) becomes 2, as in UG1399. Signed fixed
-    point only."""
+    6, 7, 8, 9 become 6, 7, 7, 6; 19 (0b010011) becomes -4, and -19 (0b101101) becomes 2, as in UG1399. (The simulation
+    header ``ap_fixed_base.h`` takes the bit left out from the value before it is rounded, which differs where rounding
+    carries into that bit.) Signed fixed point only."""
 
     @property
     def wraps(self) -> bool:

@@ -1,7 +1,7 @@
 """Rounding arrays of exact values to codes: the ``encode`` of every family, on machine integers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sw.formats import OverflowPolicy, RandomBits, RoundingMode, ScalarFormat
 from sw.formats.fixed_point import FixedPointFormat
 from sw.formats.floating_point import FloatingPointFormat, Subnormals
+from sw.formats.posit import PositFormat
 from sw.reference.model import Codes
 from sw.reference.value_array import SIGNIFICAND_BITS, ValueArray, bit_length, compacted
 
@@ -39,8 +40,11 @@ def encode_array(fmt: ScalarFormat, values: ValueArray, *, rounding: RoundingMod
     if random_bits <= MAX_FAST_RANDOM_BITS:
         if isinstance(fmt, FixedPointFormat) and fmt.width <= SIGNIFICAND_BITS:
             return _encode_fixed(fmt, values, rounder, overflow)
-        if isinstance(fmt, FloatingPointFormat) and fmt.radix == 2 and fmt.fraction_bits + random_bits <= 52:
+        if (isinstance(fmt, FloatingPointFormat) and fmt.radix == 2 and fmt.width <= SIGNIFICAND_BITS
+                and fmt.fraction_bits + random_bits <= 52):
             return _encode_float(fmt, compacted(values), rounder, overflow)
+        if isinstance(fmt, PositFormat):
+            return _encode_posit(fmt, compacted(values), rounder)
     return _one_by_one(fmt, values, rounder, overflow, np.arange(len(values)))
 
 
@@ -51,6 +55,12 @@ class _Rounder:
     rounding: RoundingMode
     random: NDArray[np.uint64] | None
     random_bits: int
+
+    def away(self, remainder: Ints, places: Ints, odd: Bools, negative: Bools) -> Bools:
+        """Whether the larger of two neighbouring magnitudes is taken, the mode being mirrored below zero."""
+        mirrored = replace(self, rounding=self.rounding.mirrored)
+        none = np.zeros(len(negative), dtype=bool)
+        return np.where(negative, mirrored.up(remainder, places, odd, none), self.up(remainder, places, odd, none))
 
     def bits(self, index: int) -> RandomBits | None:
         if self.random is None:
@@ -123,15 +133,13 @@ def _encode_float(fmt: FloatingPointFormat, values: ValueArray, rounder: _Rounde
         field = np.maximum(field, 1)
     right = field - int(fmt.bias) - fmt.fraction_bits - values.exponent
     floor, remainder, places = _divided(significand, right)
-    lower = ((field - 1) << fmt.fraction_bits) + floor
+    # Far beyond either end one code is as good as another: the shift below keeps within a word.
+    bounded = np.clip(field, -1, (fmt.max_code >> fmt.fraction_bits) + 2)
+    lower = ((bounded - 1) << fmt.fraction_bits) + floor
     mode = rounder.rounding
-    # Rounding acts on the magnitude, with the mode mirrored below zero.
-    mirrored = _Rounder(rounding=mode.mirrored, random=rounder.random, random_bits=rounder.random_bits)
-    none, odd = np.zeros(len(values), dtype=bool), (lower & 1) == 1
-    up = np.where(negative, mirrored.up(remainder, places, odd, none), rounder.up(remainder, places, odd, none))
-    code = lower + up
+    code = lower + rounder.away(remainder, places, (lower & 1) == 1, negative)
+    under = (code < fmt.min_code) & ~values.zero & ~values.infinite & ~values.nan
     code = np.where(code < fmt.min_code, 0, code)
-    under = (code == 0) & ~values.zero & ~values.infinite & ~values.nan
     over = (code > fmt.max_code) & ~values.zero
     nan_code = fmt.nan_code if fmt.nan_code is not None else (0 if fmt.has_zero else fmt.min_code)
     nan = values.nan.copy()
@@ -152,6 +160,34 @@ def _encode_float(fmt: FloatingPointFormat, values: ValueArray, rounder: _Rounde
     signed = negative & ~is_nan & (fmt.has_negative_zero | (code != 0)) & fmt.signed
     code = code | (signed.astype(np.int64) << (fmt.exponent_bits + fmt.fraction_bits))
     return np.where(nan, nan_code, code).astype(np.uint64)
+
+
+def _encode_posit(fmt: PositFormat, values: ValueArray, rounder: _Rounder) -> NDArray[np.uint64]:
+    """Write regime, exponent and fraction side by side, cut them to the width, round what is cut off."""
+    size, room = fmt.exponent_size, fmt.width - 1
+    # As many fraction bits as any rounding looks at, what lies below them jammed into the last.
+    kept = fmt.width + rounder.random_bits + 3
+    length = bit_length(values.significand)
+    excess = np.maximum(length - 1 - kept, 0)
+    fraction = values.significand >> excess
+    fraction |= (fraction << excess) != values.significand
+    fraction = (fraction << np.maximum(kept + 1 - length, 0)) & ((1 << kept) - 1)
+    exponent = values.exponent + length - 1
+    regime = exponent >> size
+    # Outside of these, the string is longer than the width by itself: an extreme, whatever follows.
+    inside = np.clip(regime, 1 - fmt.width, fmt.width - 2)
+    upper = inside >= 0
+    run = np.where(upper, inside, 0)
+    field = np.where(upper, ((np.int64(2) << run) - 1) << 1, 1)
+    string = ((field << size | exponent & ((1 << size) - 1)) << kept) | fraction
+    places = np.where(upper, inside + 2, 1 - inside) + size + kept - room
+    lower, remainder = string >> places, string & ((np.int64(1) << places) - 1)
+    code = lower + rounder.away(remainder, places, (lower & 1) == 1, values.negative)
+    code = np.where(regime > inside, fmt.max_code, np.where(regime < inside, fmt.min_code, code))
+    code = np.clip(code, fmt.min_code, fmt.max_code)
+    code = np.where(values.negative, (1 << fmt.width) - code, code)
+    code = np.where(values.zero, 0, code)
+    return np.where(values.nan | values.infinite, fmt.nan_code, code).astype(np.uint64)
 
 
 def _stops_at_largest(mode: RoundingMode, negative: Bools) -> Bools:

@@ -57,7 +57,7 @@ class MultiplyAccumulate:
         fall on its grid, the overflow policy does not apply to ``result``, or the random bits do not suit the rounding
         mode.
 
-    Source: Gupta et al. 2015 (arXiv 1502.02551), section 3, MACC and Convert; ``ap_fixed`` of AMD UG1399 for the cast.
+    Source: Gupta et al. 2015 (arXiv 1502.02551), MACC and Convert; ``ap_fixed`` of AMD UG1399 for the cast.
     """
 
     a: FixedPointFormat

@@ -61,7 +61,7 @@ class SystolicArray:
         If ``cell`` is no such reference, a number is no integer or out of range, the cell takes no random bits or
         takes them at every step, or there is not one seed for each column, each different.
 
-    Source: Gupta et al. 2015 (arXiv 1502.02551), section 5, the matrix multiplier; Kung and Leiserson 1978.
+    Source: Gupta et al. 2015 (arXiv 1502.02551), the matrix multiplier; Kung and Leiserson 1978, systolic arrays.
     """
 
     cell: Cell

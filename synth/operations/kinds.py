@@ -86,7 +86,7 @@ _KINDS = (
         formula=lambda model: f"{model.lanes} int4 × radix-4 FP4 → {model.result.name}"),
     OperationKind(
         name="systolic", summary="output-stationary array of accumulators with rounding units",
-        options=("size", "mac", *dict.fromkeys(option for options in models.CELL_OPTIONS.values()
+        options=("size", "mac", "random_source", *dict.fromkeys(option for options in models.CELL_OPTIONS.values()
                                                for option in options)),
         model=models.systolic_array,
         formula=lambda model: f"{model.size} × {model.size} of {type(model.cell).__name__} of {_pair(model.cell)} → "

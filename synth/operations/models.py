@@ -49,18 +49,29 @@ def fused_multiply_add(request: Request) -> Any:
     return _reference("fused_multiply_add", "FusedMultiplyAdd")(c=request.scalar("fmt_c", fields["a"]), **fields)
 
 
+def _has_lfsr(request: Request) -> bool:
+    """Whether random bits come from a shift register of the circuit's own.
+
+    Raises
+    ------
+    UsageError
+        If there is no such source, or nothing is rounded stochastically.
+    """
+    source = request.either("random_source", RANDOM_SOURCES[0])
+    if source not in RANDOM_SOURCES:
+        raise UsageError(f"Random source must be one of {', '.join(RANDOM_SOURCES)}, not {source!r}")
+    if source == LFSR and not request.casting()["random_bits"]:
+        raise UsageError(f"Random source must be left out unless --rounding is stochastic, not {source!r} with "
+                         f"{request.rounding!r}")
+    return source == LFSR
+
+
 def conversion(request: Request) -> Any:
     """``convert``, with random bits from a port or a shift register."""
     request.needed("out_fmt")
     fields = {"a": request.scalar("fmt"), "result": request.scalar("out_fmt"), **request.casting()}
-    source = request.either("random_source", RANDOM_SOURCES[0])
-    if source not in RANDOM_SOURCES:
-        raise UsageError(f"Random source must be one of {', '.join(RANDOM_SOURCES)}, not {source!r}")
-    if source == LFSR:
-        rounding = fields.pop("rounding")
-        if not fields["random_bits"]:
-            raise UsageError(f"Random source must be left out unless --rounding is stochastic, not {source!r} with "
-                             f"{rounding.value!r}")
+    if _has_lfsr(request):
+        fields.pop("rounding")
         return _reference("stochastic_convert", "StochasticConversion")(**fields)
     return _reference("convert", "Conversion")(**fields)
 
@@ -151,7 +162,8 @@ def systolic_array(request: Request) -> Any:
     if name not in CELLS:
         raise UsageError(f"Accumulator of --mac must be one of {', '.join(CELLS)}, not {name!r}")
     for option, flag in FLAGS.items():
-        if getattr(request, option) is not None and option not in (*CELL_OPTIONS[name], "mac", "size"):
+        if getattr(request, option) is not None and option not in (*CELL_OPTIONS[name], "mac", "size", "random_source"):
             raise UsageError(f"Option {flag} must be left out for an array of {name}, not {getattr(request, option)!r}")
-    return _reference("systolic", "SystolicArray")(cell=CELLS[name](request),
-                                                   size=request.either("size", DEFAULT_SIZE))
+    cell = CELLS[name](request)
+    return _reference("systolic", "SystolicArray")(cell=cell, size=request.either("size", DEFAULT_SIZE),
+                                                   lfsr_bits=cell.random_bits if _has_lfsr(request) else None)

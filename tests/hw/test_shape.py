@@ -38,5 +38,6 @@ def test_is_format():
 def test_not_a_format():
     with pytest.raises(TypeError, match=r"^Format must be a .*, not 'e4m3'; write sw\.formats\.parse\('e4m3'\)$"):
         code_shape("e4m3")
-    with pytest.raises(TypeError, match="^Scale must be a FloatingPointFormat, a FixedPointFormat or a PositFormat, not None$"):
+    with pytest.raises(TypeError, match="^Scale must be a FloatingPointFormat, a FixedPointFormat or a PositFormat, "
+                                        "not None$"):
         require_format("Scale", None)

@@ -66,8 +66,9 @@ def unpack_payload(ports, bits):
     for name, port in ports.items():
         lanes = []
         for _ in range(port.lanes or 1):
-            weights = [1 << position for position in range(port.width)]
-            lanes.append(bits[:, start:start + port.width].astype(object) @ np.array(weights, dtype=object))
+            kind = np.int64 if port.width < 63 else object
+            weights = np.array([1 << position for position in range(port.width)], dtype=kind)
+            lanes.append((bits[:, start:start + port.width].astype(kind) @ weights).astype(object))
             start += port.width
         codes[name] = lanes[0] if port.lanes is None else np.array(lanes, dtype=object).T
     return codes

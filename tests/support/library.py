@@ -28,7 +28,9 @@ SMALL = {
     "khot_multiply": [{"fmt": "int6"}, {"fmt": "fixed<8,4>", "hot": 1, "max_shift": 7, "out_fmt": "fixed<8,1>"}],
     "int4_fp4_dot": [{"lanes": 2}, {"lanes": 4, "rounding": "nearest-away"}],
     "systolic": [{"fmt": "int4", "size": 2, "terms": 16, "out_fmt": "int8"},
-                 {"fmt": "e2m1", "size": 2, "terms": 8, "mac": "emac"}],
+                 {"fmt": "e2m1", "size": 2, "terms": 8, "mac": "emac"},
+                 {"fmt": "fixed<4,2>", "size": 2, "terms": 8, "rounding": "stochastic", "random_bits": 4,
+                  "random_source": "lfsr"}],
 }
 """Requests by operation: small enough to be synthesized and checked in seconds."""
 

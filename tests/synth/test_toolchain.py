@@ -189,6 +189,8 @@ def test_a_yosys_that_hangs_is_stopped(fake, tmp_path):
     ("", "it printed nothing"),
     ("ERROR: no room\n1 warning, 1 error\n", "ERROR: no room"),
     ("x" * 1000, "x" * 400),
+    ("error: while executing at wasm backtrace:\n  0: visit\nCaused by:\n  wasm trap: call stack exhausted",
+     "call stack exhausted: the circuit's longest path is too deep for it; --pipeline or narrower formats help"),
 ])
 def test_last_error_reads_logs(tmp_path, text, line):
     (tmp_path / "log").write_text(text)

@@ -28,7 +28,7 @@ def describe(component):
             f"width {model.width}, pipeline {component.pipeline}")
 
 
-def check(components, folder, *, lanes=64, cycles=70, seed=1, codes=random_codes, minimum=500):
+def check(components, folder, *, lanes=64, cycles=50, seed=1, codes=random_codes, minimum=300):
     """Run each component with stalls and resets on its gates."""
     for component, circuit in zip(components, gates.build(components, folder), strict=True):
         try:
@@ -43,10 +43,10 @@ def test_every_family_of_operands_and_results(tmp_path):
     check([
         make("float8_e4m3fn"), make("float8_e5m2", result="float8_e5m2", overflow=OverflowPolicy.INFINITY),
         make("int8", result="int8"), make("uint4", "int8"), make("uint4", result="uint6", rounding=RoundingMode.UP),
-        make("posit<8,1>", result="posit<8,1>"), make("posit<6,2>", "int4"),
+        make("posit<6,1>", result="posit<6,1>"), make("posit<6,0>", "int4"),
         make("float6_e2m3fn", "posit<6,0>", "fixed<8,2>", overflow=OverflowPolicy.WRAP),
-        make("float4_e2m1fn", result="float6_e3m2fn"), make("dlfloat8", result="dlfloat16"),
-        make("float8_e4m3fnuz", result="float8_e4m3fnuz"), make("radix4_fp4_odd", "int4", "radix4_fp4_even"),
+        make("dlfloat8", "int3", "dlfloat8"), make("float8_e4m3fnuz", "float4_e2m1fn", "float8_e4m3fnuz"),
+        make("radix4_fp4_odd", "int4", "radix4_fp4_even"),
         make("float6_e3m2fn:subnormals=flushed", result="float8_e5m2:subnormals=flushed"),
     ], tmp_path)
 
@@ -68,16 +68,16 @@ def test_every_mode_and_random_bits(tmp_path):
           for index, mode in enumerate(RoundingMode)),
         make("int4", result="fixed<6,-3>", rounding=RoundingMode.STOCHASTIC, random_bits=2, pipeline=2),
         make("posit<6,1>", result="posit<6,1>", rounding=RoundingMode.STOCHASTIC, random_bits=4, pipeline=5),
-    ], tmp_path, cycles=50, minimum=300)
+    ], tmp_path, cycles=30, minimum=150)
 
 
 def test_lanes_widths_and_pipelines(tmp_path):
     check([
         *(make("float6_e2m3fn", result="float8_e4m3fn", pipeline=pipeline) for pipeline in (1, 3, 5)),
         *(make("float4_e2m1fn", lanes=lanes, terms=2 * lanes, pipeline=lanes % 3) for lanes in (1, 2, 5)),
-        make("float8_e5m2", lanes=3, pipeline=1), make("int4", lanes=4, accumulator_width=20),
+        make("float6_e3m2fn", lanes=3, pipeline=1), make("int4", lanes=4, accumulator_width=20),
         make("float6_e3m2fn", accumulator_width=71), make("float8_e4m3fn", hard_multiplier=True),
-    ], tmp_path, cycles=50, minimum=300)
+    ], tmp_path, cycles=30, minimum=150)
 
 
 def extremes(port, count, rng):
@@ -170,8 +170,8 @@ def test_sum_alone_has_flags_where_the_formats_need_them():
 
 
 def test_properties():
-    component = make("float8_e4m3fn", "int4", "int8", c="int8", lanes=2, terms=10, rounding=RoundingMode.STOCHASTIC,
-                     overflow=OverflowPolicy.WRAP, random_bits=3, pipeline=2, hard_multiplier=True, accumulator_width=60)
+    component = make("float8_e4m3fn", "int4", "int8", c="int8", lanes=2, terms=10, accumulator_width=60, random_bits=3,
+                     rounding=RoundingMode.STOCHASTIC, overflow=OverflowPolicy.WRAP, pipeline=2, hard_multiplier=True)
     assert (component.a_format, component.b_format, component.result_format) == (E4M3, INT4, parse("int8"))
     assert (component.rounding, component.overflow) == (RoundingMode.STOCHASTIC, OverflowPolicy.WRAP)
     assert (component.random_bits, component.pipeline, component.latency) == (3, 2, 4)

@@ -68,14 +68,13 @@ def check(components, folder):
             assert code == want, f"{a.name} {x:#x} x {b.name} {y:#x}: got {code:#x}, want {want:#x}"
 
 
-@pytest.mark.parametrize("signed_first", [False, True])
-def test_every_small_format_by_itself(signed_first, tmp_path):
-    check([PlacedProduct(fmt, fmt, signed_first=signed_first) for fmt in SMALL], tmp_path)
+def test_every_small_format_by_itself(tmp_path):
+    check([PlacedProduct(fmt, fmt, signed_first=index % 2 == 0) for index, fmt in enumerate(SMALL)], tmp_path)
 
 
 def test_mixed_formats_on_finer_grids_and_in_wider_words(tmp_path):
     names = [("int4", "float6_e2m3fn"), ("uint4", "posit<5,1>"), ("float8_e5m2", "float4_e2m1fn"),
-             ("float8_e8m0fnu", "int3"), ("fixed<5,7>", "ufixed<4,-2>"), ("posit<6,0>", "float6_e3m2fn"),
+             ("float8_e4m3fn:signed=false", "int3"), ("fixed<5,7>", "ufixed<4,-2>"), ("posit<6,0>", "float6_e3m2fn"),
              ("radix4_fp4_odd", "dlfloat8"), ("float6_e3m2fn:subnormals=flushed", "int3")]
     check([PlacedProduct(parse(a), parse(b), signed_first=index % 2 == 0, finer=index % 3, wider=index % 2,
                          hard_multiplier=index % 4 == 1) for index, (a, b) in enumerate(names)], tmp_path)

@@ -16,7 +16,7 @@ def test_every_posit_of_eight_bits_on_all_pairs(tmp_path):
     assert_exhaustively_right([Multiplier(fmt) for fmt in POSITS if fmt.width == 8], tmp_path)
 
 
-@pytest.mark.parametrize(("width", "random_bits"), [(3, 1), (3, 3), (4, 2), (5, 1), (5, 3), (6, 1)])
+@pytest.mark.parametrize(("width", "random_bits"), [(3, 1), (3, 3), (4, 2), (5, 2)])
 def test_every_small_posit_in_all_modes(width, random_bits, tmp_path):
     assert_exhaustively_right([multiplier for fmt in POSITS if fmt.width == width
                                for multiplier in all_modes(fmt, random_bits=random_bits)], tmp_path)
@@ -24,17 +24,17 @@ def test_every_small_posit_in_all_modes(width, random_bits, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("exponent_size", range(4))
-def test_every_posit_of_seven_and_eight_bits_in_all_modes(exponent_size, tmp_path):
-    for width in (7, 8):
+def test_every_posit_of_six_to_eight_bits_in_all_modes(exponent_size, tmp_path):
+    for width in (6, 7, 8):
         assert_exhaustively_right(all_modes(parse(f"posit<{width},{exponent_size}>"), random_bits=3), tmp_path)
 
 
 def test_wide_posits_on_corners_and_random_pairs(tmp_path):
-    names = ("posit<9,0>", "posit<10,3>", "posit<11,1>", "posit<13,2>", "posit<16,1>", "posit<16,2>", "posit<16,3>")
+    names = ("posit<9,0>", "posit<13,2>", "posit<16,1>")
     multipliers = [Multiplier(parse(name)) for name in names]
     multipliers.append(Multiplier(parse("posit<16,0>"), rounding=RoundingMode.UP))
     multipliers.append(Multiplier(parse("posit<16,2>"), rounding=RoundingMode.STOCHASTIC, random_bits=9))
-    assert_right_on(multipliers, tmp_path, vectors=2_000, seed=4)
+    assert_right_on(multipliers, tmp_path, vectors=1_000, seed=4)
 
 
 @pytest.mark.parametrize(("a", "b", "result"), [
@@ -55,10 +55,11 @@ def test_posits_and_other_formats_on_all_pairs(a, b, result, tmp_path):
 
 @pytest.mark.parametrize(("a", "b", "result"), [
     ("float4_e2m1fn", "int5", "posit<6,1>"), ("posit<5,1>", "float4_e1m2fn", "posit<7,0>"),
-    ("posit<5,2>", "posit<4,0>", "float6_e3m2fn"), ("posit<4,1>", "posit<5,0>", "fixed<6,3>"),
+    ("posit<5,2>", "posit<4,0>", "float6_e3m2fn"), ("posit<3,0>", "posit<4,1>", "fixed<5,2>"),
     ("float4_e2m1fn", "uint4", "posit<3,0>"),
 ])
-@pytest.mark.parametrize("structure", [Structure.NORMALISE_OPERANDS, Structure.NORMALISE_PRODUCT])
+@pytest.mark.parametrize("structure", [pytest.param(Structure.NORMALISE_OPERANDS, marks=pytest.mark.slow),
+                                       Structure.NORMALISE_PRODUCT])
 def test_mixed_formats_in_all_modes_and_structures(a, b, result, structure, tmp_path):
     assert_exhaustively_right(all_modes(parse(a), parse(b), parse(result), structure=structure, random_bits=1),
                               tmp_path)

@@ -22,7 +22,7 @@ def in_every_mode(lanes, result):
             for mode in RoundingMode]
 
 
-@pytest.mark.parametrize("result", [DLFLOAT16, E6M9])
+@pytest.mark.parametrize("result", [DLFLOAT16, pytest.param(E6M9, marks=pytest.mark.slow)])
 def test_every_input_of_one_lane_in_every_mode(result, tmp_path):
     assert_right(in_every_mode(1, result), tmp_path, all_inputs)
 

@@ -33,8 +33,8 @@ def test_input_wrong(function):
 @pytest.mark.parametrize("function", [fake_quantize, to_codes, absmax_scale, from_codes])
 def test_format_wrong(function):
     x = torch.tensor([1], dtype=torch.int64) if function is from_codes else X
-    refuses(TypeError, "Format must be a FloatingPointFormat, a FixedPointFormat or a PositFormat, as sw.formats.parse('e4m3') gives, "
-                       "not 'e4m3'", function, x, "e4m3")
+    refuses(TypeError, "Format must be a FloatingPointFormat, a FixedPointFormat or a PositFormat, as "
+                       "sw.formats.parse('e4m3') gives, not 'e4m3'", function, x, "e4m3")
     refuses(ValueError, "Format must have at most 32 bits to be quantized to, not 'int33' (33 bits)", function, x,
             FixedPointFormat(width=33))
     far = FloatingPointFormat(exponent_bits=4, fraction_bits=3, bias=1100)

@@ -2,6 +2,7 @@
 
 import re
 from fractions import Fraction
+from functools import cache
 
 import apytypes
 import gfloat
@@ -28,17 +29,22 @@ def addition(*formats, **fields):
     return Addition(a=a, b=b, result=result, **fields)
 
 
+@cache
+def _float64_table(fmt):
+    return np.array([as_float(fmt.decode(code)) for code in range(1 << fmt.width)])
+
+
 def float64_of(fmt, codes):
     """Return the values of codes, which must be exact in float64."""
-    return np.array([as_float(fmt.decode(code)) for code in range(1 << fmt.width)])[codes.astype(np.int64)]
+    return _float64_table(fmt)[codes.astype(np.int64)]
 
 
 def assert_values(result, inputs, got, want):
-    """Check codes against an oracle's float64."""
-    codes = zip(*(column.tolist() for column in inputs.values()), strict=True)
-    wrong = [(tuple(map(hex, given)), result.decode(code), number)
-             for given, code, number in zip(codes, got.tolist(), want.tolist(), strict=True)
-             if result.decode(code) != value_of(number)]
+    """Check codes against an oracle's float64, signs of zeros included."""
+    values = float64_of(result, got)
+    same = (values == want) & (np.signbit(values) == np.signbit(want)) | np.isnan(values) & np.isnan(want)
+    wrong = [({name: hex(codes[i]) for name, codes in inputs.items()}, values[i], want[i])
+             for i in np.flatnonzero(~same)]
     assert not wrong, show(wrong, len(got))
 
 

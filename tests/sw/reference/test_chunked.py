@@ -105,7 +105,9 @@ def draws():
     values = np.random.default_rng(0).uniform(1 - math.sqrt(3), 1 + math.sqrt(3), (16, 16384))
     fractions, exponents = np.frexp(values)
     values = np.ldexp(np.rint(fractions * 1024), exponents - 10)
-    return np.array([E6M9.encode(value) for value in values.ravel().tolist()], np.uint64).reshape(values.shape)
+    codes = np.searchsorted(VALUES[:E6M9.max_code + 1], np.abs(values)).astype(np.uint64)
+    assert (np.array(VALUES)[codes] == np.abs(values)).all()
+    return codes | (values < 0).astype(np.uint64) << np.uint64(15)
 
 
 def _sums(draws, chunk, **parameters):
@@ -135,14 +137,25 @@ def test_longer_chunks(draws):
 def test_all_ones():
     """Target 2: min(N, 1024 CL) to nearest even; 2048 with ties away from zero."""
     ones = np.full((1, 5000), E6M9.encode(1), np.uint64)
-    for chunk, count in ((1, 1000), (1, 1100), (2, 2500), (4, 4500), (8, 5000), (1024, 5000)):
+    for chunk, count in ((1, 1000), (1, 1100), (2, 2500), (4, 4500), (1024, 5000)):
         assert _sums(ones[:, :count], chunk) == min(count, 1024 * chunk)
     assert _sums(ones[:, :2200], 1, rounding=RoundingMode.NEAREST_AWAY) == 2048
 
 
+def _ideal_stochastic_sums(values, rng):
+    """Sequential sums of the rows in float64, each step rounded to 10 significant bits by a uniform random number."""
+    total = np.zeros(len(values))
+    for column in values.T:
+        exact = total + column
+        fractions, exponents = np.frexp(exact)
+        units = np.floor(np.abs(fractions) * 1024 + rng.random(len(values)))
+        total = np.copysign(np.ldexp(units, exponents - 10), exact)
+    return total
+
+
 @pytest.mark.slow
 def test_stochastic_sums_are_right_on_average(draws):
-    """Target 1: chunk 1, mean error below 0.2 %, rms 2.4 %, of 300 trials."""
+    """Target 1: chunk 1, mean error below 0.2 %, rms 2.4 %, of 300 trials: so give or take 0.1 %."""
     rng = np.random.default_rng(3)
     trials = draws[rng.integers(0, 16, 300)]
     bits = {name: rng.integers(0, 1 << 14, trials.shape, np.uint64) for name in ("random", "random_total")}
@@ -151,6 +164,9 @@ def test_stochastic_sums_are_right_on_average(draws):
     errors = sums / np.array(VALUES)[trials].sum(axis=1) - 1
     assert abs(errors.mean()) < 0.002
     assert np.sqrt((errors**2).mean()) == pytest.approx(0.024, abs=0.003)
+    many = np.array(VALUES)[draws[rng.integers(0, 16, 3000)]]
+    ideal = _ideal_stochastic_sums(many, rng) / many.sum(axis=1) - 1
+    assert np.sqrt((ideal**2).mean()) == pytest.approx(0.0254, abs=0.001)
 
 
 def _gradient_products(pairs, outputs):

@@ -134,7 +134,7 @@ def test_the_published_integer_rule_is_up_to_two_bits_loose(width, terms):
 
 
 def test_48_bits_hold_131071_products_of_16_bit_integers():
-    """The register of the DSP blocks that Gupta et al. 2015 use."""
+    """The register of a DSP48 block."""
     int16, int48 = parse("int16"), parse("int48")
     MultiplyAccumulate(a=int16, b=int16, result=int16, accumulator=int48, terms=(1 << 17) - 1)
     with pytest.raises(ValueError, match="Accumulator must have at least 49 bits for 131072 products of int16"):

@@ -142,6 +142,19 @@ def test_corners_of_an_integer_hold_powers_of_two_and_extremes():
     assert {0, 1, 2, 3, 0x7FF, 0x800, 0x801, 0xFFF, 0x400, 0x3FF, 0xC00} <= codes
 
 
-@pytest.mark.parametrize("name", ["e4m3", "int8", "uint3"])
+@pytest.mark.parametrize("name", ["posit<9,0>", "posit<16,1>", "posit<16,3>"])
+def test_corners_of_a_posit_hold_both_ends_of_every_power_of_two(name):
+    fmt = parse(name)
+    codes = set(corner_codes(fmt).tolist())
+    assert {0, fmt.nan_code, fmt.min_code, fmt.max_code, fmt.nan_code + 1, (1 << fmt.width) - 1} <= codes
+    for exponent in range(-fmt.max_exponent, fmt.max_exponent):
+        power = Fraction(2) ** exponent
+        first, end = (fmt.encode(power * factor, rounding=RoundingMode.UP) for factor in (1, 2))
+        if fmt.decode(first) == power:
+            assert {first, end - 1, (first + end) // 2} <= codes
+            assert {(1 << fmt.width) - first, (1 << fmt.width) - (end - 1)} <= codes
+
+
+@pytest.mark.parametrize("name", ["e4m3", "int8", "uint3", "posit<8,2>"])
 def test_corners_of_a_small_format_are_all_its_codes(name):
     assert corner_codes(parse(name)).tolist() == list(range(1 << parse(name).width))
