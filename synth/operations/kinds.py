@@ -59,7 +59,7 @@ _KINDS = (
                               f"{_name(model.result)}"),
     OperationKind(
         name="chunked_mac", summary="multiply-accumulate in a narrow format, chunk by chunk",
-        options=models.CELL_OPTIONS["chunked_mac"], model=models.chunked_multiply_accumulate,
+        options=(*models.CELL_OPTIONS["chunked_mac"], "random_source"), model=models.chunked_multiply_accumulate,
         formula=lambda model: f"sum of {_pair(model)} in {model.accumulator.name}, chunks of {model.chunk} → "
                               f"{(model.result or model.accumulator).name}"),
     OperationKind(

@@ -1,5 +1,6 @@
 """From a request to the exact reference of an operation, one function each."""
 
+import dataclasses
 import importlib
 from typing import Any
 
@@ -20,6 +21,7 @@ DEFAULT_HOT = 2
 DEFAULT_CHUNK_FORMAT = "float16_e6m9"
 """1-6-9 as IEEE 754 would have it (Wang et al. 2018 accumulate in 1-6-9)."""
 
+MIN_LFSR_BITS = 2
 LFSR = "lfsr"
 RANDOM_SOURCES = ("port", LFSR)
 
@@ -96,11 +98,16 @@ def exact_multiply_accumulate(request: Request) -> Any:
 
 
 def chunked_multiply_accumulate(request: Request) -> Any:
-    """``chunked_mac``."""
+    """``chunked_mac``; in an array, random bits come from the transfers."""
     a = request.scalar("fmt")
-    return _reference("chunked", "ChunkedMultiplyAccumulate")(
+    model = _reference("chunked", "ChunkedMultiplyAccumulate")(
         a=a, b=request.scalar("fmt_b", a), accumulator=request.scalar("accumulator", parse(DEFAULT_CHUNK_FORMAT)),
         chunk=request.either("chunk", DEFAULT_CHUNK), result=request.optional_scalar("out_fmt"), **request.casting())
+    if request.mac is not None or not _has_lfsr(request):
+        return model
+    # Wide enough for every rounding that a transfer may make.
+    bits = sum(port.width for name, port in model.inputs.items() if name.startswith("random"))
+    return dataclasses.replace(model, lfsr_bits=max(bits, MIN_LFSR_BITS))
 
 
 def dot(request: Request) -> Any:
@@ -164,6 +171,7 @@ def systolic_array(request: Request) -> Any:
     for option, flag in FLAGS.items():
         if getattr(request, option) is not None and option not in (*CELL_OPTIONS[name], "mac", "size", "random_source"):
             raise UsageError(f"Option {flag} must be left out for an array of {name}, not {getattr(request, option)!r}")
-    cell = CELLS[name](request)
-    return _reference("systolic", "SystolicArray")(cell=cell, size=request.either("size", DEFAULT_SIZE),
-                                                   lfsr_bits=cell.random_bits if _has_lfsr(request) else None)
+    cell, size = CELLS[name](request), request.either("size", DEFAULT_SIZE)
+    # Wide enough for as many seeds as there are columns.
+    bits = max(cell.random_bits, MIN_LFSR_BITS, size.bit_length()) if _has_lfsr(request) else None
+    return _reference("systolic", "SystolicArray")(cell=cell, size=size, lfsr_bits=bits)

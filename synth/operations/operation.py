@@ -19,6 +19,9 @@ Json: TypeAlias = dict[str, Any]
 Cancelling: TypeAlias = Callable[[Any, int], dict[str, Any]]
 """From a generator of random numbers and a count to that many codes for each input port."""
 
+_SAID_OTHERWISE = ("result", "rounding", "random_bits", "overflow", "seeds")
+"""Parameters that a folder's name spells in a manner of its own, or that follow from others."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class OperationKind:
@@ -112,11 +115,11 @@ class Operation:
             names += ["to", result.name]
         if result is None and any(field.name == "result" for field in dataclasses.fields(model)):
             names += ["to", "exact" if self.result is None else self.result.name]
-        if hasattr(model, "lfsr_bits"):
-            names.append("lfsr")
+        if getattr(model, "random_bits", 0) and not any(name.startswith("random") for name in model.inputs):
+            names.append("lfsr")  # random bits of its own
         for field in dataclasses.fields(model):
             value = getattr(model, field.name)
-            if field.name in (*formats, "result", "rounding", "random_bits", "overflow") or value == field.default:
+            if field.name in (*formats, *_SAID_OTHERWISE) or value == field.default:
                 continue
             names += _spelled(field.name, value)
         if getattr(model, "rounding", RoundingMode.NEAREST_EVEN) is not RoundingMode.NEAREST_EVEN:

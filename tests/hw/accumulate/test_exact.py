@@ -110,7 +110,7 @@ def test_every_pair_of_small_operands(tmp_path):
                                   "posit<8,0>", "posit<8,1>", "posit<8,2>", "int8", "uint8", "p3109_k8p3se"])
 def test_eight_bit_formats_in_every_mode(name, tmp_path):
     check([make(name, result=name, rounding=mode, random_bits=3 if mode is RoundingMode.STOCHASTIC else 0, c=name)
-           for mode in RoundingMode], tmp_path, lanes=512, cycles=300, minimum=40_000)
+           for mode in RoundingMode], tmp_path, lanes=256, cycles=150, minimum=6_000)
 
 
 @pytest.mark.parametrize("pipeline", [0, 1, 4])
