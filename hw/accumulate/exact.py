@@ -278,36 +278,6 @@ class ExactMultiplyAccumulator(wiring.Component):
         super().__init__(stream_members(self._model))
 
     @property
-    def a_format(self):
-        """Format of the first operand."""
-        return self._model.a
-
-    @property
-    def b_format(self):
-        """Format of the second operand."""
-        return self._model.b
-
-    @property
-    def result_format(self):
-        """Format of the result; None for the register itself."""
-        return self._model.result
-
-    @property
-    def rounding(self):
-        """Rounding mode."""
-        return self._model.rounding
-
-    @property
-    def overflow(self):
-        """Overflow policy."""
-        return self._model.overflow
-
-    @property
-    def random_bits(self):
-        """Random bits each stochastic rounding takes."""
-        return self._model.random_bits
-
-    @property
     def hard_multiplier(self):
         """Whether the product of the significands is left to the synthesizer."""
         return self._hard_multiplier

@@ -97,36 +97,6 @@ class BlockDotProduct(wiring.Component):
         super().__init__(members)
 
     @property
-    def a_format(self):
-        """Format of the first block."""
-        return self._model.a
-
-    @property
-    def b_format(self):
-        """Format of the second block."""
-        return self._model.b
-
-    @property
-    def result_format(self):
-        """Format of the result."""
-        return self._model.result
-
-    @property
-    def rounding(self):
-        """Rounding mode."""
-        return self._model.rounding
-
-    @property
-    def overflow(self):
-        """Overflow policy."""
-        return self._model.overflow
-
-    @property
-    def random_bits(self):
-        """Random bits each stochastic rounding takes."""
-        return self._model.random_bits
-
-    @property
     def hard_multiplier(self):
         """Whether the products are left to the synthesizer."""
         return self._hard_multiplier
@@ -168,8 +138,8 @@ class BlockDotProduct(wiring.Component):
 
     def _scale(self, m):
         """The product of the scales; NaN and zero are flags of it."""
-        a = decode(m, self.a_format.scale, self.a_scale, normalised=False, name="a_scale")
-        b = decode(m, self.b_format.scale, self.b_scale, normalised=False, name="b_scale")
+        a = decode(m, self._model.a.scale, self.a_scale, normalised=False, name="a_scale")
+        b = decode(m, self._model.b.scale, self.b_scale, normalised=False, name="b_scale")
         return multiply(m, a, b, None, self._hard_multiplier)
 
     def _scaled(self, m, total, terms, scale):

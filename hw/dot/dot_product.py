@@ -125,39 +125,9 @@ class DotProduct(wiring.Component):
         super().__init__(members)
 
     @property
-    def a_format(self):
-        """Format of the first vector."""
-        return self._model.a
-
-    @property
-    def b_format(self):
-        """Format of the second vector."""
-        return self._model.b
-
-    @property
-    def result_format(self):
-        """Format of the result; None for the exact sum."""
-        return self._model.result
-
-    @property
     def lanes(self):
         """Codes in a vector."""
         return self._model.lanes
-
-    @property
-    def rounding(self):
-        """Rounding mode."""
-        return self._model.rounding
-
-    @property
-    def overflow(self):
-        """Overflow policy."""
-        return self._model.overflow
-
-    @property
-    def random_bits(self):
-        """Random bits each stochastic rounding takes."""
-        return self._model.random_bits
 
     @property
     def hard_multiplier(self):

@@ -172,16 +172,16 @@ def test_sum_alone_has_flags_where_the_formats_need_them():
 def test_properties():
     component = make("float8_e4m3fn", "int4", "int8", c="int8", lanes=2, terms=10, accumulator_width=60, random_bits=3,
                      rounding=RoundingMode.STOCHASTIC, overflow=OverflowPolicy.WRAP, pipeline=2, hard_multiplier=True)
-    assert (component.a_format, component.b_format, component.result_format) == (E4M3, INT4, parse("int8"))
-    assert (component.rounding, component.overflow) == (RoundingMode.STOCHASTIC, OverflowPolicy.WRAP)
-    assert (component.random_bits, component.pipeline, component.latency) == (3, 2, 4)
+    assert (component.model.a, component.model.b, component.model.result) == (E4M3, INT4, parse("int8"))
+    assert (component.model.rounding, component.model.overflow) == (RoundingMode.STOCHASTIC, OverflowPolicy.WRAP)
+    assert (component.model.random_bits, component.pipeline, component.latency) == (3, 2, 4)
     assert component.hard_multiplier is True
     assert component.model == ExactMultiplyAccumulate(
         a=E4M3, b=INT4, result=parse("int8"), c=parse("int8"), lanes=2, terms=10, rounding=RoundingMode.STOCHASTIC,
         overflow=OverflowPolicy.WRAP, random_bits=3, accumulator_width=60)
     assert list(component.i.payload.shape().members) == ["a", "b", "c", "first", "last", "random"]
-    assert make("int8").b_format == parse("int8")
-    assert make("int8").result_format is None
+    assert make("int8").model.b == parse("int8")
+    assert make("int8").model.result is None
 
 
 @pytest.mark.parametrize(("arguments", "parameters", "error", "message"), [

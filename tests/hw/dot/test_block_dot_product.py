@@ -66,7 +66,7 @@ def test_every_pair_of_scales(tmp_path):
         for a, b in ((0x7, 0xF), (0x0, 0x9)):
             inputs = {"a": np.full((1 << 16, 1), a, np.uint64), "b": np.full((1 << 16, 1), b, np.uint64),
                       "a_scale": index & np.uint64(255), "b_scale": index >> np.uint64(8)}
-            assert_function_right(component, circuit, inputs, f"{component.result_format.name}, {a} x {b}")
+            assert_function_right(component, circuit, inputs, f"{component.model.result.name}, {a} x {b}")
 
 
 @pytest.mark.slow
@@ -101,13 +101,13 @@ def test_properties():
     mxfp4, nvfp4 = parse_block("mxfp4:block_size=4"), parse_block("nvfp4:block_size=4")
     component = BlockDotProduct(mxfp4, nvfp4, parse("int8"), rounding=RoundingMode.STOCHASTIC, random_bits=3,
                                 overflow=OverflowPolicy.WRAP, pipeline=2, hard_multiplier=True)
-    assert (component.a_format, component.b_format, component.result_format) == (mxfp4, nvfp4, parse("int8"))
-    assert (component.rounding, component.overflow) == (RoundingMode.STOCHASTIC, OverflowPolicy.WRAP)
-    assert (component.random_bits, component.pipeline, component.latency) == (3, 2, 2)
+    assert (component.model.a, component.model.b, component.model.result) == (mxfp4, nvfp4, parse("int8"))
+    assert (component.model.rounding, component.model.overflow) == (RoundingMode.STOCHASTIC, OverflowPolicy.WRAP)
+    assert (component.model.random_bits, component.pipeline, component.latency) == (3, 2, 2)
     assert component.hard_multiplier is True
     assert component.model == BlockDot(a=mxfp4, b=nvfp4, result=parse("int8"), rounding=RoundingMode.STOCHASTIC,
                                        random_bits=3, overflow=OverflowPolicy.WRAP)
-    assert (BlockDotProduct(mxfp4).b_format, BlockDotProduct(mxfp4).result_format) == (mxfp4, FLOAT32)
+    assert (BlockDotProduct(mxfp4).model.b, BlockDotProduct(mxfp4).model.result) == (mxfp4, FLOAT32)
 
 
 @pytest.mark.parametrize(("build", "error", "message"), [

