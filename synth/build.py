@@ -149,7 +149,7 @@ class Builder:
         return sum(2 + (len(self._plan.seeds) if outcome.device else 0) for outcome in self.outcomes)
 
     def _outcome(self, target: Target) -> Outcome:
-        device = find_device(target, self._plan.device)
+        device = find_device(target, self._plan.device, dsp=self._plan.operation.dsp)
         rules = target.place_and_route
         if rules is None:
             note = "counts by Yosys alone: there is no open placer for this family"

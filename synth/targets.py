@@ -45,10 +45,13 @@ class Device:
         What selects it in nextpnr.
     constraints : tuple of (option, file name, text), optional
         Places of the harness' two pins, where nextpnr insists on them.
+    has_dsps : bool
+        Whether there are hard multipliers in it.
     """
 
     arguments: tuple[str, ...]
     constraints: tuple[str, str, str] | None = None
+    has_dsps: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,7 +146,7 @@ class Target:
 
 
 def _ice40(flag: str, package: str) -> Device:
-    return Device(arguments=(f"--{flag}", "--package", package))
+    return Device(arguments=(f"--{flag}", "--package", package), has_dsps=flag.startswith("up"))
 
 
 def _nexus(device: str, clock: str, data: str) -> Device:
@@ -262,13 +265,15 @@ def find_target(name: str) -> Target:
     return TARGETS[name]
 
 
-def find_device(target: Target, name: str | None) -> tuple[str, Device] | None:
+def find_device(target: Target, name: str | None, *, dsp: bool = False) -> tuple[str, Device] | None:
     """Return a device of the target by its name, the default one for None; None if the target has no placer.
+
+    The default is the first one, or, for a design that may use hard multipliers (``dsp``), the first that has any.
 
     Raises
     ------
     UsageError
-        If the family has no such device.
+        If the family has no such device, or it has no hard multipliers where the design may use them.
     """
     place_and_route = target.place_and_route
     if place_and_route is None:
@@ -278,10 +283,13 @@ def find_device(target: Target, name: str | None) -> tuple[str, Device] | None:
         return None
     devices = place_and_route.devices
     if name is None:
-        name = next(iter(devices))
+        name = next(key for key, device in devices.items() if device.has_dsps or not dsp)
     if name not in devices:
         owner = next((other.name for other in TARGETS.values()
                       if other.place_and_route and name in other.place_and_route.devices), None)
         mend = f"; {name} is a device of --target {owner}" if owner else ""
         raise UsageError(f"Device must be one of {', '.join(devices)} for {target.name}, not {name!r}{mend}")
+    if dsp and not devices[name].has_dsps:
+        choices = ", ".join(key for key, device in devices.items() if device.has_dsps)
+        raise UsageError(f"Device must have hard multipliers for --dsp, as {choices} has, not {name!r}")
     return name, devices[name]

@@ -55,8 +55,8 @@ class Resolution:
 def parse(name: str) -> ScalarFormat:
     """Return the format with this name.
 
-    Accepted are the names and aliases of the catalog; ``e<x>m<y>`` of up to 16 bits; ``float<w>_e<x>m<y>`` with the
-    suffixes ``fn`` and ``fnuz``; ``minifloat_e<x>m<y>``; ``p3109_k<K>p<P>se``, ``…sf`` and ``…uf``; ``int<w>``,
+    Accepted are the names and aliases of the catalog; ``e<x>m<y>`` of up to 16 bits; ``float32``;
+    ``float<w>_e<x>m<y>`` with the suffixes ``fn`` and ``fnuz``; ``minifloat_e<x>m<y>``; ``p3109_k<K>p<P>se``, ``…sf`` and ``…uf``; ``int<w>``,
     ``uint<w>``, ``fixed<W,F>``, ``ufixed<W,F>``, ``ap_fixed<W,I>``, ``ap_ufixed<W,I>``, ``posit<n,es>`` and their
     shell-safe twins such as ``fixed8_4`` and ``posit8_1``; and any of them followed by ``:field=value,…`` to change
     fields, as in ``e4m3:subnormals=flushed``. Case and surrounding spaces do not matter.
@@ -199,7 +199,12 @@ def _signed_integer(text: str) -> int:
     return -int(text[1:]) if text[0] in "-m" else int(text)
 
 
+def _float32(name: str) -> FloatingPointFormat:
+    return split(8, 23, "")
+
+
 _PATTERNS: tuple[tuple[str, Callable[..., ScalarFormat]], ...] = (
+    ("float32|fp32|single|binary32", _float32),
     (f"float({_N2})_e({_N2})m({_N2})(fnuz|fn|)", _systematic),
     (f"minifloat_e({_N2})m({_N2})", _minifloat),
     (f"p3109_k({_N2})p({_N2})([su])([ef])", _p3109),

@@ -77,7 +77,8 @@ def chosen_targets(arguments: argparse.Namespace, default: Sequence[str] | None 
         raise UsageError(f"Device must come with one --target, not {len(wanted)}: {arguments.device!r}")
     targets = [target for target in TARGETS.values() if target.name in wanted]
     for target in targets:
-        find_device(target, getattr(arguments, "device", None))  # refuses one of another family before any work
+        # Refuses a device of another family before any work.
+        find_device(target, getattr(arguments, "device", None), dsp=arguments.dsp)
     return targets
 
 

@@ -42,6 +42,8 @@ def test_a_device_of_another_family_is_refused(target, device, text):
 
 def test_the_first_device_is_the_default():
     assert find_device(TARGETS["ice40"], None)[0] == "hx8k"
+    assert find_device(TARGETS["ice40"], None, dsp=True)[0] == "up5k"
+    assert find_device(TARGETS["ecp5"], None, dsp=True) == find_device(TARGETS["ecp5"], None)
     assert find_device(TARGETS["ecp5"], "85k")[1].arguments[0] == "--85k"
     assert find_device(TARGETS["xcup"], None) is None
 

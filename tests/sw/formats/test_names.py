@@ -306,3 +306,10 @@ def test_p3109_wrong():
         p3109(8, 3, extended=True, signed=False)
 
 
+
+
+@pytest.mark.parametrize("name", ["float32", "fp32", "single", "binary32", "FP32"])
+def test_single_precision_has_its_usual_names(name):
+    resolution = resolve(name)
+    assert resolution.format == parse("float32_e8m23")
+    assert resolution.note.startswith(f"{name.lower()} means float32_e8m23 (maximum 3.40282e+38)")
