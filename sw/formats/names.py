@@ -56,10 +56,10 @@ def parse(name: str) -> ScalarFormat:
     """Return the format with this name.
 
     Accepted are the names and aliases of the catalog; ``e<x>m<y>`` of up to 16 bits; ``float32``;
-    ``float<w>_e<x>m<y>`` with the suffixes ``fn`` and ``fnuz``; ``minifloat_e<x>m<y>``; ``p3109_k<K>p<P>se``, ``…sf`` and ``…uf``; ``int<w>``,
-    ``uint<w>``, ``fixed<W,F>``, ``ufixed<W,F>``, ``ap_fixed<W,I>``, ``ap_ufixed<W,I>``, ``posit<n,es>`` and their
-    shell-safe twins such as ``fixed8_4`` and ``posit8_1``; and any of them followed by ``:field=value,…`` to change
-    fields, as in ``e4m3:subnormals=flushed``. Case and surrounding spaces do not matter.
+    ``float<w>_e<x>m<y>`` with the suffixes ``fn`` and ``fnuz``; ``minifloat_e<x>m<y>``; ``p3109_k<K>p<P>se``, ``…sf``
+    and ``…uf``; ``int<w>``, ``uint<w>``, ``fixed<W,F>``, ``ufixed<W,F>``, ``ap_fixed<W,I>``, ``ap_ufixed<W,I>``,
+    ``posit<n,es>`` and their shell-safe twins such as ``fixed8_4`` and ``posit8_1``; and any of them followed by
+    ``:field=value,…`` to change fields, as in ``e4m3:subnormals=flushed``. Case and surrounding spaces do not matter.
 
     Raises
     ------
