@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from synth.errors import DoesNotFit, ToolError
+from synth.errors import DoesNotFit, ToolError, ToolTimeout
 from synth.harness import wrap
 from synth.store import Json, Store, digest_of
 from synth.targets import Device, PlaceAndRoute, Target
@@ -20,6 +20,9 @@ TOP = "top"
 
 _TARGET_MHZ = 250
 """Clock asked of nextpnr: above what the operators reach, so that placement keeps improving the worst path."""
+
+ROUTER_PATIENCE = 90.0
+"""Seconds after which the other router is tried: placements take some seconds, those of large arrays a minute."""
 
 NO_ROOM = re.compile(r"^ERROR: (Unable to (place|find (legal |a )?placement)|.*no BELs remaining)", re.MULTILINE)
 """How nextpnr says that a design is too large: its packer's count is above the device's, or its placer gives up."""
@@ -231,7 +234,8 @@ def place(mapped: Mapped, target: Target, device: tuple[str, Device], *, seed: i
     if constraints and constraints[0]:
         arguments += constraints[:2]
     nextpnr = identity(rules.tool)
-    key = digest_of("placement 1", netlist, json.dumps([arguments, constraints]), json.dumps(asdict(nextpnr)))
+    key = digest_of("placement 2", netlist, json.dumps([arguments, rules.second_router, constraints]),
+                    json.dumps(asdict(nextpnr)))
     record, log_file = store.get(key), folder / f"nextpnr-{seed}.log"
     files = _kept_files(store, record, ("log",)) if record else None
     cached = record is not None and files is not None
@@ -239,9 +243,8 @@ def place(mapped: Mapped, target: Target, device: tuple[str, Device], *, seed: i
         (folder / "harness.json").write_text(netlist)
         if constraints:
             (folder / constraints[1]).write_text(constraints[2])
-        seconds = run_nextpnr(rules.tool, arguments, cwd=folder, log=log_file, timeout=timeout,
-                              device=f"{target.title} {device[0]}",
-                              mend="a larger --device or a narrower format mends that")
+        seconds = _route(rules, arguments, cwd=folder, log=log_file, timeout=timeout,
+                         device=f"{target.title} {device[0]}")
         files = [log_file.read_bytes()]
         record = {**_read_report(folder, seed, rules, log_file),
                   "log": store.put_file(files[0]), "seconds": round(seconds, 3)}
@@ -253,6 +256,23 @@ def place(mapped: Mapped, target: Target, device: tuple[str, Device], *, seed: i
     return Placed(seed=seed, fmax_mhz=fmax, lut=lut, ff=ff - harness.inputs - harness.outputs,
                   utilization=record["utilization"], nextpnr=nextpnr, log=files[0], seconds=record["seconds"],
                   cached=cached)
+
+
+def _route(rules: PlaceAndRoute, arguments: list[str], *, cwd: Path, log: Path, timeout: float | None,
+           device: str) -> float:
+    """Run nextpnr, and once more with its other router where the first one goes round in circles.
+
+    Both of nextpnr's routers rip up the same few nets without end on some designs: router1 on a posit<8,0>
+    accumulator, router2 on an e5m2 adder, each of which the other routes in a second.
+    """
+    mend = "a larger --device or a narrower format mends that"
+    if rules.second_router:
+        try:
+            return run_nextpnr(rules.tool, arguments, cwd=cwd, log=log, device=device, mend=mend,
+                               timeout=ROUTER_PATIENCE if timeout is None else min(timeout, ROUTER_PATIENCE))
+        except ToolTimeout:
+            arguments = [*arguments, *rules.second_router]
+    return run_nextpnr(rules.tool, arguments, cwd=cwd, log=log, timeout=timeout, device=device, mend=mend)
 
 
 def _read_report(folder: Path, seed: int, rules: PlaceAndRoute, log: Path) -> Json:

