@@ -133,15 +133,19 @@ def terminal():
 
 
 def serve(handle, board):
-    """Let ``board`` answer on a pseudo-terminal until it is closed."""
+    """Let ``board`` answer on a pseudo-terminal until its other side is closed."""
+    # A handle of its own: the number of a closed one may be given to the next test's terminal.
+    own = os.dup(handle)
+
     def work():
-        while True:
-            try:
-                data = os.read(handle, 64)
-            except OSError:
-                return
-            board.write(data)
-            os.write(handle, board.read(64, 0))
+        try:
+            while data := os.read(own, 64):
+                board.write(data)
+                os.write(own, board.read(64, 0))
+        except OSError:
+            pass  # that is how a terminal says that nobody is there any more
+        finally:
+            os.close(own)
 
     thread = threading.Thread(target=work, daemon=True)
     thread.start()
