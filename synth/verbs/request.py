@@ -51,7 +51,8 @@ def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--dsp", action="store_true", help="allow hard multipliers")
     group = parser.add_argument_group("check")
     group.add_argument("--exhaustive", action="store_true",
-                       help="run every combination of up to 32 operand bits rather than 24 (2^26 take some 20 s a target)")
+                       help="run every combination of up to 32 operand bits rather than 24 (2^26 take some 20 s a "
+                            "target)")
     group.add_argument("--samples", metavar="N", type=positive("Samples"),
                        help="random vectors where not every combination is run, and transfers through a stream "
                             "operation (default: 1048576)")
