@@ -15,6 +15,7 @@ VERBS = {
     "formats": "list the number formats, or show one in full",
     "build": "measure an operator on every target, prove its netlists, write its files",
     "verify": "run the mapped netlists on every input against the exact reference",
+    "papers": "reproduce the figures of published systems, beside ours",
     "bench": "compare speed with other libraries, as ratios in one run",
     "flash": "program a board with a built bitstream",
     "doctor": "say which tools are installed and what each missing one would bring",

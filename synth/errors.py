@@ -32,6 +32,12 @@ class UsageError(SynthError):
     exit_code = ExitCode.USAGE
 
 
+class Mismatch(SynthError):
+    """A circuit that does not do what its reference does."""
+
+    exit_code = ExitCode.MISMATCH
+
+
 @contextlib.contextmanager
 def usage_errors() -> Iterator[None]:
     """Report the ``ValueError`` and ``TypeError`` of what a user named as a :class:`UsageError`.

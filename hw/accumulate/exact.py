@@ -17,26 +17,79 @@ from sw.formats import FixedPointFormat, OverflowPolicy, RoundingMode
 from sw.reference.accumulator_width import product_grid
 from sw.reference.emac import ExactMultiplyAccumulate
 
-__all__ = ["ExactMultiplyAccumulator", "ExactSum", "ExactSumRounder"]
+__all__ = ["ExactMultiplyAccumulator", "ExactSum", "ExactSumRounder", "register_sum", "state_layout"]
 
 _FLAGS = ("nan", "above", "below")
 
 
-def _state_layout(model):
-    """The register of a sum, and the flags that its formats give rise to."""
+def state_layout(model):
+    """Return the layout of the register of a sum, and of the flags that its formats give rise to.
+
+    Parameters
+    ----------
+    model : sw.reference.emac.ExactMultiplyAccumulate
+    """
     formats = [fmt for fmt in (model.a, model.b, model.c) if fmt is not None]
     flags = _FLAGS[:1] * any(map(may_be_special, formats)) + _FLAGS[1:] * any(fmt.has_infinity for fmt in formats)
     return data.StructLayout({"sum": signed(model.width), **dict.fromkeys(flags, 1)})
 
 
+def _flags_of(layout):
+    return [name for name in _FLAGS if name in layout.members]
+
+
+def register_sum(m, layout, added, seen, *, valid, first, preload=None):
+    """Add integers up in a register, and return the sum, two cycles after ``valid``.
+
+    The register is cleared, or loaded, while what starts a new sum is one register away from it. Nothing but the adder
+    then lies on the way from the register back to itself; the sum that is returned is a second register, which the old
+    one has reached by then.
+
+    Parameters
+    ----------
+    m : Module
+    layout : StructLayout
+        Of the register, as :func:`state_layout` gives it.
+    added : Addend
+        The integer, in the cycle after ``valid``.
+    seen : Flags
+        Its flags.
+    valid, first : Value, 1 bit
+        Whether there will be an integer, and whether it starts a sum.
+    preload : View of ``layout``, optional
+        What a sum starts from; zero by default.
+
+    Returns
+    -------
+    View of ``layout``
+    """
+    flags = _flags_of(layout)
+    # The reset comes as one more way to start a sum, from zero, so that the registers' own reset is left for that.
+    fresh = Signal(init=1)
+    with m.If(valid):
+        m.d.sync += fresh.eq(0)
+    start, arrived = named(m, valid & (first | fresh), "start"), _registered(m, valid, "arrived")
+    register = data.View(layout, Signal(layout, name="register", reset_less=True))
+    state = data.View(layout, Signal(layout, name="held", reset_less=True))
+    total = data.View(layout, Signal(layout, name="total"))
+    m.d.comb += [
+        total.sum.eq(add_addend(m, register.sum, added, width=len(register.sum), name="next_sum")),
+        *(total[name].eq(register[name] | getattr(seen, name)) for name in flags)]
+    with m.If(start):
+        m.d.sync += register.eq(Const({}, layout) if preload is None else preload)
+    with m.Elif(arrived):
+        m.d.sync += register.eq(total)
+    m.d.sync += state.eq(total)
+    with m.If(Cat(total[name] for name in flags).any()):
+        m.d.sync += state.sum.eq(1 << len(state.sum) - 1)
+    return state
+
+
 class ExactSum(wiring.Component):
     """The register of an exact sum, without rounding and without a handshake.
 
-    Throughput is one transfer per cycle; ``latency`` cycles later its sum stands in ``state``.
-
-    The register is cleared, or loaded, while the product of the transfer that starts a new sum is one register away
-    from it. Nothing but the adder then lies on the way from the register back to itself; ``state`` is a second
-    register, which the old sum has reached by then.
+    Throughput is one transfer per cycle; ``latency`` cycles later its sum stands in ``state``. The products of a
+    transfer are summed by :func:`register_sum`.
 
     Parameters
     ----------
@@ -65,8 +118,7 @@ class ExactSum(wiring.Component):
         self._grid_registers = require_pipeline(grid_registers)
         self._operand_registers = require_pipeline(operand_registers)
         self._hard_multiplier = hard_multiplier
-        self._layout = _state_layout(model)
-        self._flags = [name for name in _FLAGS if name in self._layout.members]
+        self._layout = state_layout(model)
         super().__init__({"valid": In(1), "i": In(input_layout(model.inputs)), "state": Out(self._layout)})
 
     @property
@@ -87,25 +139,9 @@ class ExactSum(wiring.Component):
         valid, first = self.valid, delay(m, self.i.first, away, name="first")
         for cycle in range(away):
             valid = _registered(m, valid, f"valid_{cycle + 1}")
-        # The reset comes as one more way to start a sum, from zero, so that the registers' own reset is left for that.
-        fresh = Signal(init=1)
-        with m.If(valid):
-            m.d.sync += fresh.eq(0)
-        start, arrived = named(m, valid & (first | fresh), "start"), _registered(m, valid, "arrived")
-        register = data.View(self._layout, Signal(self._layout, name="register", reset_less=True))
-        state = data.View(self._layout, Signal(self._layout, name="held", reset_less=True))
-        total = data.View(self._layout, Signal(self._layout, name="total"))
-        preload = self._preload(m, away, first) if self._model.c is not None else Const({}, self._layout)
-        m.d.comb += [
-            total.sum.eq(add_addend(m, register.sum, added, width=len(register.sum), name="next_sum")),
-            *(total[name].eq(register[name] | getattr(seen, name)) for name in self._flags), self.state.eq(state)]
-        with m.If(start):
-            m.d.sync += register.eq(preload)
-        with m.Elif(arrived):
-            m.d.sync += register.eq(total)
-        m.d.sync += state.eq(total)
-        with m.If(Cat(total[name] for name in self._flags).any()):
-            m.d.sync += state.sum.eq(1 << len(state.sum) - 1)
+        preload = None if self._model.c is None else self._preload(m, away, first)
+        m.d.comb += self.state.eq(register_sum(m, self._layout, added, seen, valid=valid, first=first,
+                                               preload=preload))
         return m
 
     def _products(self, m):
@@ -138,7 +174,8 @@ class ExactSum(wiring.Component):
                                          width=model.width, name="c")
             flags = Flags.of(m, number, "c")
         with m.If(first):
-            m.d.comb += [preload.sum.eq(value), *(preload[name].eq(getattr(flags, name)) for name in self._flags)]
+            m.d.comb += [preload.sum.eq(value),
+                         *(preload[name].eq(getattr(flags, name)) for name in _flags_of(self._layout))]
         return preload
 
 
@@ -162,7 +199,7 @@ class ExactSumRounder(wiring.Component):
 
     def __init__(self, model, *, registers=0):
         self._model, self._registers = model, require_pipeline(registers)
-        members = {"state": In(_state_layout(model)), "o": Out(model.outputs["o"].width)}
+        members = {"state": In(state_layout(model)), "o": Out(model.outputs["o"].width)}
         if model.random_bits:
             members["random"] = In(model.random_bits)
         super().__init__(members)

@@ -45,7 +45,8 @@ def connect_streams(m, i, o, *, core, latency):
     o : stream interface
     core : Component
         Members ``valid`` (1 bit, whether there is a transfer in this cycle), ``i`` (the payload) and ``o`` (the result
-        of the transfer ``latency`` cycles ago). Its registers are of domain ``sync``.
+        of the transfer ``latency`` cycles ago). Its registers are of domain ``sync``. Where it holds DSP blocks
+        (:class:`hw.arith.multiply_add.MultiplyAdd`), a member ``enable`` tells them when to stand still.
     latency : int, cycles
     """
     advance = Signal()
@@ -54,6 +55,8 @@ def connect_streams(m, i, o, *, core, latency):
         advance.eq(~o.valid | o.ready), i.ready.eq(advance),
         core.valid.eq(i.valid), core.i.eq(i.payload), o.payload.eq(core.o),
     ]
+    if "enable" in core.signature.members:
+        m.d.comb += core.enable.eq(advance)
     ended = i.valid & i.payload.last if "last" in i.payload.shape().members else i.valid
     for cycle in range(latency):
         stage = Signal(name=f"ended_{cycle + 1}")

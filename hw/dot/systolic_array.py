@@ -6,15 +6,10 @@ from amaranth.hdl import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.accumulate.chunked import ChunkedSum
-from hw.accumulate.exact import ExactSum, ExactSumRounder
-from hw.accumulate.fixed import FixedSum, FixedSumRounder
+from hw.accumulate.cell import make_rounder, make_sum, require_cell, rounds_in_sum, sum_latency
 from hw.accumulate.streamed import input_layout, stream_members
 from hw.convert.lfsr import Lfsr
 from hw.pipeline import delay, distribute, require_pipeline
-from sw.reference.chunked import ChunkedMultiplyAccumulate
-from sw.reference.emac import ExactMultiplyAccumulate
-from sw.reference.mac import MultiplyAccumulate
 from sw.reference.systolic import SystolicArray as SystolicArrayModel
 
 __all__ = ["SystolicArray"]
@@ -75,10 +70,7 @@ class SystolicArray(wiring.Component):
     """
 
     def __init__(self, cell, size, *, lfsr_bits=None, seeds=None, pipeline=0, hard_multiplier=False):
-        if not isinstance(cell, (MultiplyAccumulate, ExactMultiplyAccumulate, ChunkedMultiplyAccumulate)):
-            raise TypeError("Cell must be a MultiplyAccumulate, an ExactMultiplyAccumulate or a "
-                            f"ChunkedMultiplyAccumulate to be built, not {cell!r}")
-        self._model = SystolicArrayModel(cell=cell, size=size, lfsr_bits=lfsr_bits, seeds=seeds)
+        self._model = SystolicArrayModel(cell=require_cell(cell), size=size, lfsr_bits=lfsr_bits, seeds=seeds)
         self._pipeline = require_pipeline(pipeline)
         self._timing = _Timing.of(self._model, self._pipeline)
         if not isinstance(hard_multiplier, bool):
@@ -150,11 +142,8 @@ class _Timing:
     @classmethod
     def of(cls, model, pipeline):
         """Distribute the register stages."""
-        chunked = isinstance(model.cell, ChunkedMultiplyAccumulate)
-        cycles = {"round": 0, **distribute(pipeline, ("sum",) if chunked else ("sum", "round"))}
-        # The exact sum has a register behind its product anyway, the chunked one two more for its total and its result.
-        least = 1 if isinstance(model.cell, MultiplyAccumulate) else 3 if chunked else 2
-        return cls(size=model.size, sum_registers=cycles["sum"], sum_latency=least + cycles["sum"],
+        cycles = {"round": 0, **distribute(pipeline, ("sum",) if rounds_in_sum(model.cell) else ("sum", "round"))}
+        return cls(size=model.size, sum_registers=cycles["sum"], sum_latency=sum_latency(model.cell, cycles["sum"]),
                    rounder_registers=cycles["round"], output_registers=cycles["output"])
 
     @property
@@ -202,11 +191,9 @@ class _Array(wiring.Component):
 
     def _rounded(self, m, column, drained, chosen):
         """The code of the sum that comes out of a column."""
-        cell, registers = self._model.cell, self._timing.rounder_registers
-        if isinstance(cell, ChunkedMultiplyAccumulate):
+        if rounds_in_sum(self._model.cell):
             return drained  # a code already
-        rounder = (FixedSumRounder(cell, pipeline=registers) if isinstance(cell, MultiplyAccumulate)
-                   else ExactSumRounder(cell, registers=registers))
+        rounder = make_rounder(self._model.cell, registers=self._timing.rounder_registers)
         m.submodules[f"rounder_{column}"] = rounder
         m.d.comb += Value.cast(rounder.state).eq(drained)
         if self._model.random_bits:
@@ -227,15 +214,7 @@ class _Array(wiring.Component):
 
     def _cell(self):
         """A cell, and the value in which its sum or result stands."""
-        cell, registers, hard_multiplier = self._model.cell, self._timing.sum_registers, self._hard_multiplier
-        if isinstance(cell, ChunkedMultiplyAccumulate):
-            component = ChunkedSum(cell, registers, hard_multiplier)
-        elif isinstance(cell, MultiplyAccumulate):
-            component = FixedSum(cell, product_registers=registers, hard_multiplier=hard_multiplier)
-        else:
-            component = ExactSum(cell, grid_registers=registers, hard_multiplier=hard_multiplier)
-        assert component.latency == self._timing.sum_latency
-        return component, Value.cast(component.o if isinstance(component, ChunkedSum) else component.state)
+        return make_sum(self._model.cell, registers=self._timing.sum_registers, hard_multiplier=self._hard_multiplier)
 
     def _flags(self, m, flag, cycles, name):
         """Return a flag as it was 0, 1, ... ``cycles`` cycles ago, in registers with a reset."""

@@ -5,15 +5,26 @@
 """
 
 from synth.netlist.cells import Family
+from synth.netlist.compiler import compile_netlist
 from synth.netlist.errors import NetlistError
 from synth.netlist.numpy_engine import NumpyEngine
 from synth.netlist.packing import exhaustive_planes, pack_codes, unpack_codes
-from synth.netlist.program import Clock, Instruction, Operation, PortRegisters, Program, StateBit, compile_netlist
+from synth.netlist.program import (
+    Clock,
+    Instruction,
+    MemoryBlock,
+    Operation,
+    PortRegisters,
+    Program,
+    Read,
+    StateBit,
+    Write,
+)
 from synth.netlist.read import Cell, Direction, Netlist, Parameter, Port, read_netlist
 from synth.netlist.simulation import Simulation
 
 __all__ = [
-    "Cell", "Clock", "Direction", "Family", "Instruction", "Netlist", "NetlistError", "NumpyEngine", "Operation",
-    "Parameter", "Port", "PortRegisters", "Program", "Simulation", "StateBit", "compile_netlist", "exhaustive_planes",
-    "pack_codes", "read_netlist", "unpack_codes",
+    "Cell", "Clock", "Direction", "Family", "Instruction", "MemoryBlock", "Netlist", "NetlistError", "NumpyEngine",
+    "Operation", "Parameter", "Port", "PortRegisters", "Program", "Read", "Simulation", "StateBit", "Write",
+    "compile_netlist", "exhaustive_planes", "pack_codes", "read_netlist", "unpack_codes",
 ]

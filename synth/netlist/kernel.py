@@ -7,13 +7,14 @@ thousand vectors; they need no array library at all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
+from synth.netlist.memory_state import MemoryState, Reader
 from synth.netlist.packing import Planes, integers_to_planes, planes_to_integers
-from synth.netlist.program import ONE, ZERO, Operation, Program, Register
+from synth.netlist.program import ONE, ZERO, Instruction, Operation, Program, Read, Register
 
 Plane = Any
 """One bit of every vector: a row of words for :class:`ArrayKernel`, an integer for :class:`IntegerKernel`."""
@@ -43,11 +44,11 @@ def sources_of(program: Program) -> list[Register]:
         bit.stored for bit in program.state]
 
 
-def make_kernel(program: Program, wanted: Sequence[Register], words: int) -> Kernel:
-    """Return the faster kernel for that many words of vectors."""
+def make_kernel(program: Program, wanted: Sequence[Register], words: int, memory: MemoryState) -> Kernel:
+    """Return the faster kernel for that many words of vectors; it reads ``memory``."""
     if words * 64 <= MAXIMUM_INTEGER_VECTORS:
-        return IntegerKernel(program, wanted, words)
-    return ArrayKernel(program, wanted, words)
+        return IntegerKernel(program, wanted, words, memory)
+    return ArrayKernel(program, wanted, words, memory)
 
 
 class ArrayKernel:
@@ -56,7 +57,7 @@ class ArrayKernel:
     _FUNCTIONS: ClassVar = {Operation.NOT: np.invert, Operation.AND: np.bitwise_and, Operation.OR: np.bitwise_or,
                   Operation.XOR: np.bitwise_xor}
 
-    def __init__(self, program: Program, wanted: Sequence[Register], words: int) -> None:
+    def __init__(self, program: Program, wanted: Sequence[Register], words: int, memory: MemoryState) -> None:
         self._words = words
         self._sources = sources_of(program)
         rows = _assign_rows(program, self._sources, wanted)
@@ -65,8 +66,14 @@ class ArrayKernel:
         views[ONE][:] = ~np.uint64(0)
         self._source_views = [views[register] for register in self._sources]
         self._wanted_views = [views[register] for register in wanted]
-        self._steps = [(self._FUNCTIONS[step.operation], views[step.a], views[step.b], views[step.target])
-                       for step in program.instructions]
+        self._steps = [self._step(step, views, memory) for step in program.instructions]
+
+    def _step(self, step: Instruction | Read, views: Mapping[Register, Plane], memory: MemoryState
+              ) -> tuple[Callable[..., Any], Plane, Plane, Plane]:
+        if isinstance(step, Instruction):
+            return self._FUNCTIONS[step.operation], views[step.a], views[step.b], views[step.target]
+        return (_array_reader(memory.reader(step), self._words), [views[register] for register in step.address], None,
+                [views[register] for _, _, register in step.targets])
 
     def evaluate(self, sources: Sequence[Plane]) -> list[Plane]:
         for view, plane in zip(self._source_views, sources, strict=True):
@@ -83,30 +90,57 @@ class ArrayKernel:
         return list(planes)
 
     def to_planes(self, planes: Sequence[Plane]) -> Planes:
-        return np.stack(planes) if planes else np.zeros((0, self._words), np.uint64)
+        return _stacked(planes, self._words)
 
     def constant(self, value: bool) -> Plane:
         return np.full(self._words, ~np.uint64(0) if value else 0, np.uint64)
+
+
+def _array_reader(read: Reader, words: int) -> Callable[[Sequence[Plane], None, Sequence[Plane]], None]:
+    """Return a reader as a step: address planes, nothing, target planes."""
+    def function(address: Sequence[Plane], _: None, targets: Sequence[Plane]) -> None:
+        for target, plane in zip(targets, read(_stacked(address, words)), strict=True):
+            target[:] = plane
+
+    return function
+
+
+def _integer_reader(read: Reader, words: int) -> Callable[[Sequence[int]], list[int]]:
+    """Return a reader on integers."""
+    return lambda address: planes_to_integers(read(integers_to_planes(address, words)))
+
+
+def _stacked(planes: Sequence[Plane], words: int) -> Planes:
+    return np.stack(planes) if planes else np.zeros((0, words), np.uint64)
 
 
 def _assign_rows(program: Program, sources: Sequence[Register], wanted: Sequence[Register]) -> dict[Register, int]:
     """Give every register a row; a row is free again after the last reader of its register."""
     last_use = {}
     for index, step in enumerate(program.instructions):
-        last_use[step.a] = last_use[step.b] = index
+        last_use.update(dict.fromkeys(_operands(step), index))
     for register in (ZERO, ONE, *wanted):             # sources are written anew each time
         last_use[register] = len(program.instructions)
     rows = {register: row for row, register in enumerate((ZERO, ONE, *sources))}
     free: list[int] = []
     count = len(rows)
     for index, step in enumerate(program.instructions):
-        free += [rows[register] for register in {step.a, step.b} if last_use[register] == index]
-        if free:
-            rows[step.target] = free.pop()
-        else:
-            rows[step.target] = count
-            count += 1
+        free += [rows[register] for register in set(_operands(step)) if last_use[register] == index]
+        for target in _targets(step):
+            if free:
+                rows[target] = free.pop()
+            else:
+                rows[target] = count
+                count += 1
     return rows
+
+
+def _operands(step: Instruction | Read) -> tuple[Register, ...]:
+    return (step.a, step.b) if isinstance(step, Instruction) else step.address
+
+
+def _targets(step: Instruction | Read) -> tuple[Register, ...]:
+    return (step.target,) if isinstance(step, Instruction) else tuple(register for _, _, register in step.targets)
 
 
 class IntegerKernel:
@@ -115,17 +149,23 @@ class IntegerKernel:
     _EXPRESSIONS: ClassVar = {Operation.NOT: "r{a} ^ ones", Operation.AND: "r{a} & r{b}", Operation.OR: "r{a} | r{b}",
                     Operation.XOR: "r{a} ^ r{b}"}
 
-    def __init__(self, program: Program, wanted: Sequence[Register], words: int) -> None:
+    def __init__(self, program: Program, wanted: Sequence[Register], words: int, memory: MemoryState) -> None:
         self._words = words
         self._ones = (1 << 64 * words) - 1
         lines = [f"def function(sources, r{ZERO}, r{ONE}):", f" ones = r{ONE}"]
         sources = sources_of(program)
         if sources:
             lines.append(f" {', '.join(f'r{register}' for register in sources)}, = sources")
-        lines += [f" r{step.target} = " + self._EXPRESSIONS[step.operation].format(a=step.a, b=step.b)
-                  for step in program.instructions]
-        lines.append(f" return [{', '.join(f'r{register}' for register in wanted)}]")
         namespace: dict[str, Any] = {}
+        for index, step in enumerate(program.instructions):
+            if isinstance(step, Instruction):
+                lines.append(f" r{step.target} = " + self._EXPRESSIONS[step.operation].format(a=step.a, b=step.b))
+            else:
+                namespace[f"read{index}"] = _integer_reader(memory.reader(step), words)
+                targets, address = ("".join(f"r{register}, " for register in registers)
+                                    for registers in (_targets(step), step.address))
+                lines.append(f" {targets}= read{index}(({address}))")
+        lines.append(f" return [{', '.join(f'r{register}' for register in wanted)}]")
         exec("\n".join(lines), namespace)                # the text is made of register numbers alone
         self._function: Callable[[Sequence[int], int, int], list[int]] = namespace["function"]
 

@@ -1,4 +1,4 @@
-"""A netlist expanded to bit level: truth tables, flip-flops and pads over numbered signals.
+"""A netlist expanded to bit level: truth tables, flip-flops, memories and pads over numbered signals.
 
 Cell models write into a :class:`Network`; ``program`` orders and compiles it. Signals 0 and 1 are the constants. A
 signal may be *undefined* (constant ``x`` or ``z``, undriven net, unconnected pin): that is no error as long as no
@@ -9,6 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
 
 from synth.netlist.errors import NetlistError
 from synth.netlist.read import Bit, Direction, Netlist
@@ -50,6 +53,39 @@ class FlipFlop:
     initial: bool
 
 
+Contents = npt.NDArray[np.bool_]
+"""Contents of a memory, of shape ``(words, width)``: row *k* is the word at address *k*, its lowest bit first."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPort:
+    """An asynchronous read port: ``data`` is the word at ``address``. A clocked one is followed by flip-flops."""
+
+    address: tuple[Signal, ...]
+    data: tuple[Signal, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class WritePort:
+    """A write port: at the edge, those bits of the word at ``address`` that have their ``enable`` take ``data``."""
+
+    clock: Signal
+    rising: bool
+    address: tuple[Signal, ...]
+    enable: tuple[Signal, ...]
+    data: tuple[Signal, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Memory:
+    """``2**n`` words behind ports of *n* address bits; where several ports write one bit, the last of them wins."""
+
+    cell: str
+    initial: Contents
+    reads: tuple[ReadPort, ...]
+    writes: tuple[WritePort, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Driver:
     """A pad's driver of a top-level port bit: ``data`` while ``enable``."""
@@ -66,6 +102,9 @@ class Network:
         self.netlist = netlist
         self.luts: dict[Signal, Lut] = {}
         self.flip_flops: list[FlipFlop] = []
+        self.memories: list[Memory] = []
+        self.read_addresses: dict[Signal, tuple[Signal, ...]] = {}
+        """Data of every memory's read ports, to the address that it depends on."""
         self.undefined: dict[Signal, str] = {}
         self.inputs: dict[Signal, tuple[str, int]] = {}
         self.pad_drivers: dict[Bit, Driver] = {}
@@ -174,6 +213,17 @@ class Network:
                                f"not both {self._net_driver[bit]} and {driver}")
         self._net_driver[bit] = driver
 
+    def memory(self, initial: Contents, writes: Sequence[WritePort], addresses: Sequence[Sequence[Signal]], cell: str
+               ) -> list[list[Signal]]:
+        """Add a memory; return the data of a read port for each of ``addresses``."""
+        width = initial.shape[1]
+        reads = tuple(ReadPort(tuple(address), tuple(self.new_signal() for _ in range(width)))
+                      for address in addresses)
+        for read in reads:
+            self.read_addresses.update(dict.fromkeys(read.data, read.address))
+        self.memories.append(Memory(cell, initial, reads, tuple(writes)))
+        return [list(read.data) for read in reads]
+
     # Functions; these fold constants so that unused parts of a hard block cost nothing
 
     def lut(self, table: int, operands: Sequence[Signal], cell: str) -> Signal:
@@ -216,4 +266,6 @@ class Network:
 
     def cells_of(self, signals: Iterable[Signal]) -> list[str]:
         """Return the distinct cells that make ``signals``, in order."""
-        return list(dict.fromkeys(self.luts[signal].cell for signal in signals if signal in self.luts))
+        cells = {signal: memory.cell for memory in self.memories for read in memory.reads for signal in read.data}
+        cells.update((signal, self.luts[signal].cell) for signal in signals if signal in self.luts)
+        return list(dict.fromkeys(cells[signal] for signal in signals if signal in cells))

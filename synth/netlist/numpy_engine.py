@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from synth.netlist.kernel import Kernel, make_kernel
+from synth.netlist.memory_state import MemoryState
 from synth.netlist.packing import Codes, Planes, exhaustive_planes, pack_codes, unpack_codes, words_for
 from synth.netlist.program import Program
 from synth.netlist.simulation import Simulation
@@ -89,7 +90,7 @@ class NumpyEngine:
         for name, shape in shapes.items():
             if shape != (self._inputs[name], words):
                 raise ValueError(f"Planes of {name} must be of shape {(self._inputs[name], words)}, not {shape}")
-        if self._program.state:
+        if self._program.clocks:
             return self._run_clocked(planes, words, latency)
         if latency:
             raise ValueError(f"Latency must be 0 for a design without a clock, not {latency!r}")
@@ -156,7 +157,7 @@ class NumpyEngine:
     def _kernel(self, words: int) -> Kernel:
         if words not in self._kernels:
             outputs = [register for port in self._program.outputs for register in port.registers]
-            self._kernels[words] = make_kernel(self._program, outputs, words)
+            self._kernels[words] = make_kernel(self._program, outputs, words, MemoryState(self._program, words))
         return self._kernels[words]
 
     def _run_clocked(self, planes: Mapping[str, Planes], words: int, latency: int) -> dict[str, Planes]:

@@ -102,6 +102,27 @@ def _transpose_bits(eights: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     return words
 
 
+def rows_to_planes(rows: npt.NDArray[np.uint8]) -> Planes:
+    """Return the planes of rows of bytes, one row a vector; their number must be a multiple of 64.
+
+    Bit *k* of byte *j* of the rows is plane ``8 * j + k``.
+    """
+    vectors, size = rows.shape
+    eights = np.ascontiguousarray(rows.T).view(_WORD)
+    bits = _transpose_bits(eights).view(np.uint8).reshape(size, vectors // 8, 8).transpose(0, 2, 1)
+    return np.ascontiguousarray(bits).reshape(8 * size, vectors // 8).view(_WORD)
+
+
+def planes_to_rows(planes: Planes) -> npt.NDArray[np.uint8]:
+    """Return the rows of :func:`rows_to_planes`, in as few bytes as hold the planes; unused bits are 0."""
+    width, words = planes.shape
+    size = -(-width // 8)
+    bits = np.zeros((size, 8, 8 * words), np.uint8)
+    bits.reshape(8 * size, 8 * words)[:width] = np.ascontiguousarray(planes, _WORD).view(np.uint8)
+    eights = np.ascontiguousarray(bits.transpose(0, 2, 1)).view(_WORD).reshape(size, 8 * words)
+    return np.ascontiguousarray(_transpose_bits(eights).view(np.uint8).reshape(size, WORD_BITS * words).T)
+
+
 def exhaustive_planes(widths: Mapping[str, int], start: int = 0, vectors: int | None = None) -> dict[str, Planes]:
     """Return the planes of all combinations of codes, or of a block of them.
 

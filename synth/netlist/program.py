@@ -1,23 +1,15 @@
 """A netlist as a straight-line program of bit operations, independent of any engine.
 
 Registers are numbered; 0 holds the constant 0 and 1 the constant 1; each other register is written once: by an input
-bit, by a state bit, or by one instruction, which comes before its readers. An engine gives every register one bit a
+bit, by a state bit, or by one instruction, which comes before its readers. Memories are read by instructions of their
+own and written at clock edges. An engine gives every register one bit a
 vector and runs the instructions in order; how the bits are packed is its own affair.
 """
 
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-
-from synth.netlist.cells import Family
-from synth.netlist.errors import NetlistError
-from synth.netlist.expand import expand
-from synth.netlist.gates import GateGraph, Literal
-from synth.netlist.levelize import CombinationalLoop, levelize
-from synth.netlist.network import FALSE, TRUE, FlipFlop, Network, Signal
-from synth.netlist.read import Direction, Netlist
 
 Register = int
 ZERO: Register = 0
@@ -42,6 +34,18 @@ class Instruction:
     target: Register
     a: Register
     b: Register
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """An instruction that reads memories at one address.
+
+    ``targets`` lists, for every bit that is wanted, the memory (an index of :attr:`Program.memories`), the bit in its
+    word and the register. The address has its least significant bit first; it may be empty: the only word.
+    """
+
+    address: tuple[Register, ...]
+    targets: tuple[tuple[int, int, Register], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +91,31 @@ class StateBit:
     clock: Clock
 
 
+@dataclass(frozen=True, slots=True)
+class Write:
+    """A write port of a memory: at the clock's edge, the word at ``address`` takes ``data`` while ``enable``."""
+
+    clock: Clock
+    address: tuple[Register, ...]
+    enable: Register
+    data: tuple[Register, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBlock:
+    """A memory: bits of the netlist's memory cells that are written together, however many cells they are in.
+
+    ``initial`` holds the words in turn, each in whole bytes, least significant first. Where several ``writes`` meet at
+    one address, the last wins.
+    """
+
+    cells: tuple[str, ...]
+    words: int
+    width: int
+    initial: bytes
+    writes: tuple[Write, ...]
+
+
 @dataclass(frozen=True)
 class Program:
     """A compiled netlist.
@@ -99,224 +128,23 @@ class Program:
     inputs: tuple[PortRegisters, ...]
     outputs: tuple[PortRegisters, ...]
     state: tuple[StateBit, ...]
-    instructions: tuple[Instruction, ...]
+    instructions: tuple[Instruction | Read, ...]
     register_count: int
+    memories: tuple[MemoryBlock, ...] = ()
+
+    @property
+    def edges(self) -> tuple[Clock, ...]:
+        """The clock of every state bit, then of every write port of a memory."""
+        return (*(bit.clock for bit in self.state),
+                *(write.clock for memory in self.memories for write in memory.writes))
 
     @property
     def clocks(self) -> tuple[str, ...]:
         """Names of the clocks, in order of first use."""
-        return tuple(dict.fromkeys(bit.clock.name for bit in self.state))
+        return tuple(dict.fromkeys(clock.name for clock in self.edges))
 
     @property
     def data_inputs(self) -> tuple[PortRegisters, ...]:
         """Input ports that are not clocks."""
-        clocks = {bit.clock.port for bit in self.state}
+        clocks = {clock.port for clock in self.edges}
         return tuple(port for port in self.inputs if port.name not in clocks)
-
-
-def compile_netlist(netlist: Netlist, family: Family | None = None) -> Program:
-    """Compile a technology-mapped netlist.
-
-    Parameters
-    ----------
-    family : Family, optional
-        Whose cells the netlist has; by default the first family that has all of them.
-
-    Raises
-    ------
-    NetlistError
-        For an unknown cell, an unsupported parameter or configuration, several drivers of a net, a combinational
-        loop, a clock that is not an input, and for an output or a live flip-flop that depends on a constant ``x`` or
-        ``z``, on an undriven net or on an unconnected pin. Such a bit is fine where it provably does not matter: at
-        an unused input of a look-up table, at a multiplexer input that is never chosen.
-    """
-    network = expand(netlist, family)
-    return _Compiler(network).program()
-
-
-class _Compiler:
-    """Network to gates (with folding), gates to instructions (only those that matter)."""
-
-    def __init__(self, network: Network) -> None:
-        self._network = network
-        self._netlist = network.netlist
-        self._graph = GateGraph()
-        self._literals: dict[Signal, Literal] = {FALSE: 0, TRUE: 1}
-        self._instructions: list[Instruction] = []
-        self._register_of_literal: dict[Literal, Register] = {0: ZERO, 1: ONE}
-        self._register_count = 2
-
-    def program(self) -> Program:
-        self._build_gates()
-        outputs = self._output_literals()
-        live = self._live_flip_flops(literal for _, literals in outputs for literal in literals)
-        self._check_defined(outputs, live)
-        input_literals = {self._literals[signal]: place for signal, place in self._network.inputs.items()}
-        clocks = {flip_flop: self._clock(flip_flop, input_literals) for flip_flop in live}
-        inputs = self._input_registers()
-        stored = {flip_flop: self._new_register(self._literals[flip_flop.stored]) for flip_flop in live}
-        wanted = [literal for _, literals in outputs for literal in literals]
-        for flip_flop in live:
-            wanted += [self._literals[flip_flop.data], self._literals[flip_flop.settled]]
-        self._lower(wanted)
-        return Program(
-            name=self._netlist.name,
-            inputs=inputs,
-            outputs=tuple(PortRegisters(name, tuple(self._register(literal) for literal in literals))
-                          for name, literals in outputs),
-            state=tuple(StateBit(cell=flip_flop.cell, stored=stored[flip_flop],
-                                 settled=self._register(self._literals[flip_flop.settled]),
-                                 next=self._register(self._literals[flip_flop.data]),
-                                 initial=flip_flop.initial, clock=clocks[flip_flop]) for flip_flop in live),
-            instructions=tuple(self._instructions),
-            register_count=self._register_count)
-
-    # Network to gates
-
-    def _build_gates(self) -> None:
-        network, graph, literals = self._network, self._graph, self._literals
-        for signal in network.inputs:
-            literals[signal] = graph.source()
-        for flip_flop in network.flip_flops:
-            literals[flip_flop.stored] = graph.source()
-        for signal, reason in network.undefined.items():
-            literals[signal] = graph.undefined(reason)
-        luts = network.luts
-        try:
-            order = levelize({signal: lut.operands for signal, lut in luts.items()})
-        except CombinationalLoop as error:
-            cells = network.cells_of(error.loop)
-            raise NetlistError(f"Netlist must have no combinational loop, not the one through "
-                               f"{', '.join(cells[:8])}{' and others' if len(cells) > 8 else ''}") from error
-        for signal in order:
-            lut = luts[signal]
-            literals[signal] = graph.lut(lut.table, [literals[operand] for operand in lut.operands])
-
-    def _output_literals(self) -> list[tuple[str, list[Literal]]]:
-        """Return every output with its literals: output ports, driven inout ports, and their output enables."""
-        network, outputs = self._network, []
-        for port in self._netlist.ports:
-            if port.direction is Direction.INPUT:
-                continue
-            drivers = [network.pad_driver(port.name, bit) for bit in port.bits]
-            signals = [network.net(bit, f"output port {port.name}[{index}]") for index, bit in enumerate(port.bits)]
-            if port.direction is Direction.INOUT and all(signal in network.inputs for signal in signals):
-                continue
-            outputs.append((port.name, [self._literal(signal) for signal in signals]))
-            enables = [None if driver is None else driver.enable for driver in drivers]
-            if any(enable not in (None, TRUE) for enable in enables):
-                outputs.append((f"{port.name}.oe", [
-                    self._literals[TRUE if enable is None else enable] for enable in enables]))
-        return outputs
-
-    def _literal(self, signal: Signal) -> Literal:
-        """Return a literal, also of an undefined signal that came up after the gates were built."""
-        if signal not in self._literals:
-            self._literals[signal] = self._graph.undefined(self._network.undefined[signal])
-        return self._literals[signal]
-
-    def _live_flip_flops(self, roots: Iterable[Literal]) -> list[FlipFlop]:
-        """Return the flip-flops that an output depends on, in netlist order."""
-        by_node = {self._literals[flip_flop.stored] >> 1: flip_flop for flip_flop in self._network.flip_flops}
-        live: set[int] = set()
-        seen: set[int] = set()
-        pending = [literal >> 1 for literal in roots if literal >= 0]
-        while pending:
-            node = pending.pop()
-            if node in seen:
-                continue
-            seen.add(node)
-            gate = self._graph.gates[node]
-            if gate is not None:
-                pending += [gate[1] >> 1, gate[2] >> 1]
-            elif node in by_node:
-                live.add(node)
-                flip_flop = by_node[node]
-                pending += [self._literals[signal] >> 1 for signal in (flip_flop.data, flip_flop.settled)
-                            if self._literals[signal] >= 0]
-        return [flip_flop for node, flip_flop in by_node.items() if node in live]
-
-    def _check_defined(self, outputs: Sequence[tuple[str, Sequence[Literal]]], live: Iterable[FlipFlop]) -> None:
-        for name, literals in outputs:
-            for index, literal in enumerate(literals):
-                if literal < 0:
-                    raise NetlistError(f"Output {name}[{index}] must not depend on an undefined value: "
-                                       f"{self._graph.reason(literal)}")
-        for flip_flop in live:
-            for signal in (flip_flop.data, flip_flop.settled):
-                if self._literals[signal] < 0:
-                    raise NetlistError(f"Flip-flop {flip_flop.cell} must not depend on an undefined value: "
-                                       f"{self._graph.reason(self._literals[signal])}")
-
-    def _clock(self, flip_flop: FlipFlop, inputs: dict[Literal, tuple[str, int]]) -> Clock:
-        literal = self._literals[flip_flop.clock]
-        place = inputs.get(literal & ~1) if literal > 1 else None
-        if place is None:
-            raise NetlistError(f"Clock of {flip_flop.cell} must be an input port of the design, through buffers and "
-                               f"inverters alone, not a signal made by logic or a constant")
-        port, index = place
-        width = next(len(port_.bits) for port_ in self._netlist.ports if port_.name == port)
-        return Clock(port, index if width > 1 else -1, flip_flop.rising ^ bool(literal & 1))
-
-    # Gates to instructions
-
-    def _new_register(self, literal: Literal | None) -> Register:
-        register = self._register_count
-        self._register_count += 1
-        if literal is not None:
-            self._register_of_literal[literal] = register
-        return register
-
-    def _input_registers(self) -> tuple[PortRegisters, ...]:
-        places = {place: signal for signal, place in self._network.inputs.items()}
-        ports = []
-        for port in self._netlist.ports:
-            signals = [places.get((port.name, index)) for index in range(len(port.bits))]
-            if any(signal is not None for signal in signals):
-                ports.append(PortRegisters(port.name, tuple(
-                    self._new_register(None if signal is None else self._literals[signal]) for signal in signals)))
-        return tuple(ports)
-
-    def _lower(self, wanted: Sequence[Literal]) -> None:
-        """Emit instructions for every gate below ``wanted``, then the complements that are still missing."""
-        gates, needed = self._graph.gates, set()
-        pending = [literal >> 1 for literal in wanted]
-        while pending:
-            node = pending.pop()
-            gate = gates[node]
-            if node not in needed and gate is not None:
-                needed.add(node)
-                pending += [gate[1] >> 1, gate[2] >> 1]
-        for node in sorted(needed):                      # nodes are numbered in topological order
-            gate = gates[node]
-            assert gate is not None
-            self._lower_gate(node, *gate)
-        for literal in wanted:
-            self._register(literal)
-
-    def _lower_gate(self, node: int, is_xor: bool, a: Literal, b: Literal) -> None:
-        """Emit one gate, in whichever polarity needs no complement of an operand where there is one."""
-        known = self._register_of_literal
-        if is_xor:
-            flipped = (a not in known) ^ (b not in known)
-            self._emit(Operation.XOR, 2 * node + flipped, known.get(a, known.get(a ^ 1, -1)),
-                       known.get(b, known.get(b ^ 1, -1)))
-        elif a in known and b in known:
-            self._emit(Operation.AND, 2 * node, known[a], known[b])
-        elif a ^ 1 in known and b ^ 1 in known:
-            self._emit(Operation.OR, 2 * node + 1, known[a ^ 1], known[b ^ 1])
-        else:
-            self._emit(Operation.AND, 2 * node, self._register(a), self._register(b))
-
-    def _register(self, literal: Literal) -> Register:
-        """Return the register of a literal, complementing into a new one where only its complement exists."""
-        register = self._register_of_literal.get(literal)
-        if register is None:
-            complement = self._register_of_literal[literal ^ 1]
-            register = self._emit(Operation.NOT, literal, complement, complement)
-        return register
-
-    def _emit(self, operation: Operation, literal: Literal, a: Register, b: Register) -> Register:
-        target = self._new_register(literal)
-        self._instructions.append(Instruction(operation, target, a, b))
-        return target

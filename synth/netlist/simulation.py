@@ -3,40 +3,58 @@
 from __future__ import annotations
 
 import operator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from synth.netlist.kernel import Kernel, Plane, make_kernel
+from synth.netlist.memory_state import MemoryState
 from synth.netlist.packing import Codes, Planes, pack_codes, unpack_codes, words_for
-from synth.netlist.program import Program
+from synth.netlist.program import Clock, Program, Register, Write
+
+
+@dataclass(frozen=True)
+class _Edge:
+    """An edge of a clock: the state bits that it loads, and the write ports (with their memory) that it lets act."""
+
+    state: tuple[int, ...]
+    writes: tuple[tuple[int, Write], ...]
+
+    @classmethod
+    def of(cls, program: Program, clock: Clock) -> _Edge:
+        return cls(tuple(index for index, bit in enumerate(program.state) if bit.clock == clock),
+                   tuple((index, write) for index, memory in enumerate(program.memories)
+                         for write in memory.writes if write.clock == clock))
+
+    def __bool__(self) -> bool:
+        return bool(self.state or self.writes)
 
 
 @dataclass(frozen=True)
 class _Edges:
-    """A clock: the input bit it is, and the state bits that its two edges load."""
+    """A clock: the input bit it is, and its two edges."""
 
     port: str
     index: int
-    rising: tuple[int, ...]
-    falling: tuple[int, ...]
+    rising: _Edge
+    falling: _Edge
 
     @classmethod
     def of(cls, program: Program, name: str) -> _Edges:
-        bits = [(index, bit.clock) for index, bit in enumerate(program.state) if bit.clock.name == name]
-        clock = bits[0][1]
-        return cls(clock.port, max(clock.index, 0), tuple(index for index, clock in bits if clock.rising),
-                   tuple(index for index, clock in bits if not clock.rising))
+        clock = next(clock for clock in program.edges if clock.name == name)
+        rising, falling = (_Edge.of(program, replace(clock, rising=rising)) for rising in (True, False))
+        return cls(clock.port, max(clock.index, 0), rising, falling)
 
 
 class Simulation:
     """A running design: ``lanes`` independent copies that share nothing but their clock edges.
 
     Time stands still but for :meth:`step`. Between steps every clock is low and the logic is settled: :meth:`get`
-    shows what the pins show then. All inputs start at 0, all flip-flops at their initial values. Asynchronous sets
-    and resets act when the logic settles, which :meth:`get` and :meth:`step` make it do; an input that was set and set
-    back in between was never seen.
+    shows what the pins show then. All inputs start at 0, all flip-flops and memories at their initial values.
+    Asynchronous sets and resets act when the logic settles, which :meth:`get` and :meth:`step` make it do; an input
+    that was set and set back in between was never seen.
 
     Parameters
     ----------
@@ -55,7 +73,9 @@ class Simulation:
         self._asynchronous = [index for index, bit in enumerate(program.state) if bit.settled != bit.stored]
         wanted = [*outputs, *(bit.next for bit in program.state),
                   *(program.state[index].settled for index in self._asynchronous)]
-        self._kernel: Kernel = make_kernel(program, wanted, words_for(self._lanes))
+        self._write_place = {register: len(wanted) + place for place, register in enumerate(_write_registers(program))}
+        self._memory = MemoryState(program, words_for(self._lanes))
+        self._kernel: Kernel = make_kernel(program, [*wanted, *self._write_place], words_for(self._lanes), self._memory)
         self._inputs: dict[str, list[Plane]] = {
             port.name: [self._kernel.constant(False)] * port.width for port in program.inputs}
         self._widths = {port.name: port.width for port in program.inputs}
@@ -65,7 +85,7 @@ class Simulation:
             self._outputs[port.name] = slice(self._output_count, self._output_count + port.width)
             self._output_count += port.width
         self._results: list[Plane] = []
-        self._clock_ports = {bit.clock.port for bit in program.state}
+        self._clock_ports = {clock.port for clock in program.edges}
         self._edges = {name: _Edges.of(program, name) for name in program.clocks}
         self._state: list[Plane] = []
         self._next: list[Plane] = []
@@ -77,8 +97,14 @@ class Simulation:
         """Number of independent copies."""
         return self._lanes
 
+    @property
+    def memory_bytes(self) -> int:
+        """Size of the memories' contents, all copies together."""
+        return self._memory.bytes
+
     def reset(self) -> None:
-        """Put every flip-flop back to its initial value, as after configuration; inputs stay."""
+        """Put every flip-flop and memory back to its initial value, as after configuration; inputs stay."""
+        self._memory.reset()
         self._state = [self._kernel.constant(bit.initial) for bit in self._program.state]
         self._settled = False
 
@@ -136,7 +162,7 @@ class Simulation:
     def step(self, clock: str | None = None, cycles: int = 1) -> None:
         """Run whole cycles of one clock: its rising edge, then its falling edge.
 
-        All flip-flops of an edge take their next state at once. Other clocks stand still.
+        All flip-flops and memories of an edge take their next state at once. Other clocks stand still.
 
         Raises
         ------
@@ -174,9 +200,14 @@ class Simulation:
     def _set_clock(self, edges: _Edges, value: bool) -> None:
         self._inputs[edges.port][edges.index] = self._kernel.constant(value)
 
-    def _take(self, indices: tuple[int, ...]) -> None:
-        for index in indices:
+    def _take(self, edge: _Edge) -> None:
+        for index in edge.state:
             self._state[index] = self._next[index]
+        if edge.writes:
+            self._memory.write(edge.writes, self._write_planes)
+
+    def _write_planes(self, registers: Sequence[Register]) -> Planes:
+        return self._kernel.to_planes([self._results[self._write_place[register]] for register in registers])
 
     def _settle(self) -> None:
         """Evaluate the logic; latch what asynchronous controls do to the state."""
@@ -185,6 +216,12 @@ class Simulation:
         state_start, asynchronous_start = self._output_count, self._output_count + len(self._state)
         self._results = results
         self._next = results[state_start:asynchronous_start]
-        for index, plane in zip(self._asynchronous, results[asynchronous_start:], strict=True):
-            self._state[index] = plane
+        for place, index in enumerate(self._asynchronous, asynchronous_start):
+            self._state[index] = results[place]
         self._settled = True
+
+
+def _write_registers(program: Program) -> list[Register]:
+    """Return every register that a write port looks at, once."""
+    return list(dict.fromkeys(register for memory in program.memories for write in memory.writes
+                              for register in (*write.address, write.enable, *write.data)))

@@ -24,24 +24,41 @@ COMPONENTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "KHotMultiplication": ("arith.khot_multiply", "KHotMultiplier", ("pipeline",)),
     "Int4Fp4Dot": ("dot.int4_fp4_dot", "Int4Fp4DotProduct", ("pipeline",)),
     "SystolicArray": ("dot.systolic_array", "SystolicArray", ("pipeline", "hard_multiplier")),
+    "DeformableLineBuffer": ("conv.line_buffer", "DeformableLineBuffer", ()),
+    "BoundedLineBuffer": ("conv.bounded_line_buffer", "BoundedLineBuffer", ()),
+    "DeformableConvolution": ("conv.deformable_conv", "DeformableConvolution", ("pipeline", "hard_multiplier")),
+    "DepthwiseConvolution": ("conv.depthwise_conv", "DepthwiseConv", ("pipeline", "hard_multiplier")),
+    "PointwiseConvolution": ("conv.pointwise_conv", "PointwiseConv", ("pipeline", "hard_multiplier")),
+    "Requantization": ("conv.requantize", "Requantize", ("pipeline", "hard_multiplier")),
+    "SparseDspChain": ("dot.sparse_dsp_chain", "SparseDspChain", ("pipeline", "hard_multiplier")),
+    "Dequantization": ("convert.dequantizer", "Dequantizer", ("pipeline",)),
 }
 """Module of ``hw``, class, and parameters of the implementation, by the reference's class."""
 
 
-def component_of(model: Any, *, pipeline: int, hard_multiplier: bool) -> Any:
+def takes_pipeline(model: Any) -> bool:
+    """Whether the component of a reference takes a number of pipeline stages."""
+    return "pipeline" in COMPONENTS[type(model).__name__][2]
+
+
+def component_of(model: Any, *, pipeline: int, hard_multiplier: bool, **further: Any) -> Any:
     """Return the component of a reference: it takes what the reference does, and how it is implemented.
 
     Raises
     ------
     UsageError
-        If hard multipliers are asked for where there is nothing to multiply.
+        If hard multipliers are asked for where there is nothing to multiply, or pipeline stages where the component
+        has those that it needs.
     TypeError, ValueError
         As the component.
     """
     module, name, implementation = COMPONENTS[type(model).__name__]
     if hard_multiplier and "hard_multiplier" not in implementation:
         raise UsageError(f"Option --dsp must be left out for {name}, which has no multiplier, not given")
+    if pipeline and "pipeline" not in implementation:
+        raise UsageError(f"Option --pipeline must be left out for {name}, whose registers follow from its structure, "
+                         f"not {pipeline!r}")
     component = getattr(importlib.import_module(f"hw.{module}"), name)
     fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
     chosen = {"pipeline": pipeline, "hard_multiplier": hard_multiplier}
-    return component(**fields, **{key: chosen[key] for key in implementation})
+    return component(**fields, **{key: chosen[key] for key in implementation}, **further)

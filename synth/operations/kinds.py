@@ -6,7 +6,7 @@ from typing import Any
 
 from sw.formats import ScalarFormat
 from synth.errors import UsageError
-from synth.operations import models
+from synth.operations import dataflow, models
 from synth.operations.operation import Cancelling, OperationKind
 
 
@@ -25,6 +25,13 @@ def _name(fmt: ScalarFormat | None) -> str:
 
 def _pair(model: Any) -> str:
     return f"{model.a.name} × {model.b.name}"
+
+
+def _map(model: Any) -> str:
+    """Describe the maps of an operation in front of which there is a line buffer."""
+    offsets = f"offsets up to {model.max_offset}" if getattr(model, "deformable", True) else "no offsets"
+    stride = f", stride {model.stride}" if model.stride > 1 else ""
+    return f"{model.height} × {model.width} maps, {model.lanes} channels side by side, {offsets}{stride}"
 
 
 def _conversion(model: Any) -> str:
@@ -91,6 +98,44 @@ _KINDS = (
         model=models.systolic_array,
         formula=lambda model: f"{model.size} × {model.size} of {type(model.cell).__name__} of {_pair(model.cell)} → "
                               f"{_name(next(iter(model.outputs.values())).format)}"),
+    OperationKind(
+        name="line_buffer", summary="image lines in front of a deformable 3x3 convolution: nine samples a position",
+        options=("fmt", "lanes", "height", "width", "channel_groups", "stride", "offsets", "max_offset", "padding",
+                 "rows", "depth", "read_ports"), rounded=False,
+        model=dataflow.line_buffer, formula=lambda model: f"{model.element.name}, {_map(model)}",
+        stimulus=dataflow.whole_maps, implementation=("rows", "depth", "read_ports")),
+    OperationKind(
+        name="deformable_conv", summary="deformable depthwise 3x3 and 1x1 convolution of whole feature maps",
+        options=("fmt", "fmt_b", "lanes", "height", "width", "channels", "output_channels", "stride", "offsets",
+                 "max_offset", "rows", "read_ports"), rounded=False,
+        model=dataflow.deformable_convolution,
+        formula=lambda model: f"{model.channels} → {model.output_channels} channels of {model.activation.name} × "
+                              f"{model.weight.name}, {_map(model)}",
+        stimulus=dataflow.loaded_maps, implementation=("rows", "read_ports")),
+    OperationKind(
+        name="depthwise", summary="a tap for each of a window's samples, channel by channel",
+        options=("fmt", "fmt_b", "out_fmt", "lanes", "taps"), model=dataflow.depthwise_convolution,
+        formula=lambda model: f"{model.lanes} × {model.taps} {_pair(model)} → {_name(model.result)}"),
+    OperationKind(
+        name="pointwise", summary="1x1 convolution: accumulators that share their activations",
+        options=("fmt", "fmt_b", "out_fmt", "lanes", "output_lanes", "terms"), model=dataflow.pointwise_convolution,
+        formula=lambda model: f"{model.input_lanes} × {model.output_lanes} {_pair(model.cell)} → "
+                              f"{_name(model.cell.result)}"),
+    OperationKind(
+        name="requantize", summary="sums scaled, biased and clamped to activations",
+        options=("fmt", "out_fmt", "lanes"), rounded=False, model=dataflow.requantization,
+        formula=lambda model: f"{model.lanes} {model.accumulator.name} × {model.scale_bits}-bit scale → "
+                              f"{model.result.name}"),
+    OperationKind(
+        name="sparse_chain", summary="dot products of N:M sparse blocks, N chosen at run time, no multiplier idle",
+        rounded=False, options=("fmt", "fmt_b", "length", "block", "vectors", "smallest", "cascade"),
+        implementation=("cascade",), model=dataflow.sparse_chain,
+        formula=lambda model: f"{model.length} multipliers of {_pair(model)} for {model.vectors} vectors, "
+                              f"N from {model.smallest} of {model.block}"),
+    OperationKind(
+        name="dequantize", summary="narrow weight codes with a zero point, unpacked to int8",
+        rounded=False, options=("lanes", "code_widths"), model=dataflow.dequantization,
+        formula=lambda model: f"{model.lanes} codes of {', '.join(map(str, model.code_widths))} bits → int8"),
 )
 
 OPERATIONS = {kind.name: kind for kind in _KINDS}

@@ -132,9 +132,9 @@ def dot_accumulate(request: Request) -> Any:
 
 def block_dot(request: Request) -> Any:
     """``mx_dot``."""
-    a = request.block("fmt")
+    a = request.block_format("fmt")
     result = {} if request.out_fmt is None else {"result": request.scalar("out_fmt")}
-    return _reference("block", "BlockDot")(a=a, b=request.block("fmt_b", a), **result, **request.casting())
+    return _reference("block", "BlockDot")(a=a, b=request.block_format("fmt_b", a), **result, **request.casting())
 
 
 def khot_multiplication(request: Request) -> Any:

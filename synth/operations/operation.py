@@ -10,6 +10,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sw.formats import BlockFormat, OverflowPolicy, RoundingMode, ScalarFormat, number
+from synth.operations.components import component_of, takes_pipeline
 
 if TYPE_CHECKING:  # the help of the command line needs no numpy
     from sw.reference.model import Port
@@ -40,6 +41,12 @@ class OperationKind:
         From the reference to what it computes, in formats' names.
     cancelling : callable, optional
         From the reference to a function that makes operands whose sum loses its leading digits.
+    stimulus : callable, optional
+        From the reference to a :class:`synth.verify.Stimulus`: what sequences of transfers have to look like.
+    rounded : bool
+        Whether it takes a rounding mode and an overflow policy.
+    implementation : tuple of str
+        Those of the options that say how the component is built rather than what it computes.
     """
 
     name: str
@@ -48,6 +55,9 @@ class OperationKind:
     model: Callable[[Any], Any]
     formula: Callable[[Any], str]
     cancelling: Callable[[Any], Cancelling] | None = None
+    stimulus: Callable[[Any], Any] | None = None
+    rounded: bool = True
+    implementation: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,12 +73,15 @@ class Operation:
         Register stages.
     dsp : bool
         Whether hard multipliers may be used.
+    implementation : mapping of str to value
+        Further parameters of the component, those that were asked for.
     """
 
     kind: OperationKind
     model: Any
     pipeline: int
     dsp: bool
+    implementation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -90,17 +103,19 @@ class Operation:
 
     def component(self) -> Any:
         """Return the Amaranth component."""
-        from synth.operations.components import component_of  # Amaranth is not needed before
-
-        return component_of(self.model, pipeline=self.pipeline, hard_multiplier=self.dsp)
+        return component_of(self.model, pipeline=self.pipeline, hard_multiplier=self.dsp, **self.implementation)
 
     def cancelling(self) -> Cancelling | None:
         """Return what makes operands whose sum loses its leading digits; None if the operation has no such sum."""
         return None if self.kind.cancelling is None else self.kind.cancelling(self.model)
 
+    def stimulus(self) -> Any:
+        """Return what sequences of transfers have to look like; None if any will do."""
+        return None if self.kind.stimulus is None else self.kind.stimulus(self.model)
+
     def parameters(self) -> Json:
         """Return every parameter, ready for JSON."""
-        return {**fields(self.model), "pipeline": self.pipeline, "dsp": self.dsp}
+        return {**fields(self.model), **self.implementation, "pipeline": self.pipeline, "dsp": self.dsp}
 
     def folder_name(self) -> str:
         """Return a name for the operator's folder: safe in every shell, different for different parameters."""
@@ -128,6 +143,7 @@ class Operation:
             names.append(f"random{model.random_bits}")
         if getattr(model, "overflow", OverflowPolicy.SATURATE) is not OverflowPolicy.SATURATE:
             names.append(model.overflow.value)
+        names += [f"{name}{value}" for name, value in self.implementation.items()]
         if self.pipeline:
             names.append(f"pipeline{self.pipeline}")
         if self.dsp:
@@ -143,9 +159,10 @@ class Operation:
         result = self.result
         if result is not None and getattr(self.model, "overflow", None) is not None:
             parts.append(describe_overflow(result, self.model.overflow))
-        plural = "s" if self.pipeline > 1 else ""
-        combinational = "no pipeline stages" if self.is_stream else "combinational"
-        parts.append(f"{self.pipeline} pipeline stage{plural}" if self.pipeline else combinational)
+        if takes_pipeline(self.model):
+            plural = "s" if self.pipeline > 1 else ""
+            combinational = "no pipeline stages" if self.is_stream else "combinational"
+            parts.append(f"{self.pipeline} pipeline stage{plural}" if self.pipeline else combinational)
         return ", ".join(parts)
 
     def formats(self) -> dict[str, str]:

@@ -27,7 +27,11 @@ FLAGS = {
     "fmt": "--fmt", "fmt_b": "--fmt-b", "fmt_c": "--fmt-c", "out_fmt": "--out-fmt",
     "accumulator": "--accumulator", "accumulator_width": "--accumulator-width", "terms": "--terms",
     "lanes": "--lanes", "chunk": "--chunk", "hot": "--hot", "max_shift": "--max-shift", "size": "--size",
-    "mac": "--mac", "random_source": "--random-source",
+    "mac": "--mac", "random_source": "--random-source", "output_lanes": "--output-lanes", "taps": "--taps",
+    "height": "--height", "width": "--width", "channels": "--channels", "output_channels": "--output-channels",
+    "channel_groups": "--channel-groups", "stride": "--stride", "offsets": "--offsets", "max_offset": "--max-offset",
+    "padding": "--padding", "rows": "--rows", "depth": "--depth", "read_ports": "--read-ports", "length": "--length", "block": "--block",
+    "vectors": "--vectors", "smallest": "--smallest", "cascade": "--cascade", "code_widths": "--code-widths",
 }
 """Options that only some operations take, by attribute name."""
 
@@ -51,6 +55,26 @@ class Request:
     size: int | None = None
     mac: str | None = None
     random_source: str | None = None
+    output_lanes: int | None = None
+    taps: int | None = None
+    height: int | None = None
+    width: int | None = None
+    channels: int | None = None
+    output_channels: int | None = None
+    channel_groups: int | None = None
+    stride: int | None = None
+    offsets: str | None = None
+    max_offset: int | None = None
+    padding: int | None = None
+    rows: int | None = None
+    read_ports: int | None = None
+    length: int | None = None
+    block: int | None = None
+    vectors: int | None = None
+    smallest: int | None = None
+    cascade: int | None = None
+    depth: int | None = None
+    code_widths: str | None = None
     rounding: str = "nearest-even"
     overflow: str = "saturate"
     random_bits: int | None = None
@@ -89,7 +113,7 @@ class Request:
                              f"'fixed<8,4>', not {fmt.name!r}")
         return fmt
 
-    def block(self, option: str, default: BlockFormat | None = None) -> BlockFormat:
+    def block_format(self, option: str, default: BlockFormat | None = None) -> BlockFormat:
         """Return the block format that an option names, or the default where it is left out."""
         name = getattr(self, option)
         if name is None and default is not None:
@@ -141,9 +165,20 @@ class Request:
                 taken = ", ".join(FLAGS[name] for name in kind.options)
                 raise UsageError(f"Option {flag} must be left out for {kind.name}, which takes {taken}, "
                                  f"not {getattr(self, option)!r}")
+        if not kind.rounded:
+            self._check_rounding(kind)
         with usage_errors():
             model = kind.model(self)
-        return Operation(kind=kind, model=model, pipeline=self.pipeline, dsp=self.dsp)
+        implementation = {name: getattr(self, name) for name in kind.implementation if getattr(self, name) is not None}
+        return Operation(kind=kind, model=model, pipeline=self.pipeline, dsp=self.dsp, implementation=implementation)
+
+    def _check_rounding(self, kind: OperationKind) -> None:
+        """Refuse a manner of rounding where nothing is rounded as one likes."""
+        default = Request()
+        for option in ("rounding", "overflow", "random_bits"):
+            if getattr(self, option) != getattr(default, option):
+                raise UsageError(f"Option --{option.replace('_', '-')} must be left out for {kind.name}, whose results "
+                                 f"are exact or rounded by its definition, not {getattr(self, option)!r}")
 
 
 def member(kind: Any, noun: str, text: str) -> Any:

@@ -40,6 +40,26 @@ def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--mac", metavar="NAME", help="accumulator in each cell of the array")
     group.add_argument("--random-source", metavar="NAME",
                        help="where random bits come from: port, or lfsr for a register of the circuit's own")
+    group.add_argument("--output-lanes", metavar="N", type=positive("Output lanes"), help="sums side by side")
+    group.add_argument("--taps", metavar="N", type=positive("Taps"), help="samples of a window")
+    for name, help_text in (("height", "rows of a feature map"), ("width", "columns of a feature map"),
+                            ("channels", "channels of the feature map that comes in"),
+                            ("output-channels", "channels of the one that goes out"),
+                            ("channel-groups", "transfers of a pixel"),
+                            ("stride", "rows and columns from one position to the next"),
+                            ("rows", "image lines that the buffer holds (default: as --max-offset needs)"),
+                            ("depth", "words that a line of the buffer holds (default: as a map needs)"),
+                            ("read-ports", "reads of a memory bank in a cycle: 3 by copies, or 1 in three cycles"),
+                            ("length", "multipliers in the chain"), ("block", "the M of N:M sparsity"),
+                            ("vectors", "activation vectors that share the weights"),
+                            ("smallest", "least N of N:M sparsity"),
+                            ("cascade", "multipliers that hand their sums on without an adder between them")):
+        noun = name.replace("-", " ").capitalize()
+        group.add_argument(f"--{name}", metavar="N", type=positive(noun), help=help_text)
+    group.add_argument("--offsets", metavar="KIND", help="of sampling points: none, square, or (line_buffer) bounded")
+    group.add_argument("--max-offset", metavar="N", type=natural("Maximum offset"), help="largest offset")
+    group.add_argument("--padding", metavar="CODE", type=natural("Padding"), help="code of what lies outside a map")
+    group.add_argument("--code-widths", metavar="LIST", help="widths of the weight codes, such as 2,3,4,8")
     group.add_argument("--rounding", metavar="MODE", default="nearest-even",
                        help=f"one of {', '.join(mode.value for mode in RoundingMode)} (default: nearest-even)")
     group.add_argument("--overflow", metavar="POLICY", default="saturate",

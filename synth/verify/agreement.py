@@ -9,7 +9,7 @@ from sw.formats import ScalarFormat, Special, is_zero
 from sw.reference.model import Function, Stream
 from synth.verify.functions import Expectation, Report, check_function, silent
 from synth.verify.streams import check_stream
-from synth.verify.transfers import Transfers, stream_transfers
+from synth.verify.transfers import Stimulus, Transfers, stream_transfers
 from synth.verify.vectors import Inputs, function_vectors
 
 Json = dict[str, Any]
@@ -19,7 +19,8 @@ Expected: TypeAlias = Expectation | Transfers
 
 
 def expect(model: Function | Stream, *, seed: int, exhaustive_bits: int, samples: int,
-           cancelling: Callable[[np.random.Generator, int], Inputs] | None = None) -> Expected:
+           cancelling: Callable[[np.random.Generator, int], Inputs] | None = None,
+           stimulus: Stimulus | None = None) -> Expected:
     """Choose the inputs of a circuit and let its reference answer them.
 
     Parameters
@@ -33,14 +34,17 @@ def expect(model: Function | Stream, *, seed: int, exhaustive_bits: int, samples
         Random vectors, where not every combination is run; transfers of a stream operation.
     cancelling : callable, optional
         Returns operands whose sum loses its leading digits.
+    stimulus : Stimulus, optional
+        What the transfers of a stream operation have to look like where not any will do.
     """
     if isinstance(model, Stream):
-        return stream_transfers(model, seed=seed, samples=samples)
+        return stream_transfers(model, seed=seed, samples=samples, stimulus=stimulus)
     return Expectation(model, function_vectors(model, seed=seed, exhaustive_bits=exhaustive_bits, samples=samples,
                                                cancelling=cancelling))
 
 
-def check(netlist: Mapping[str, Any], expected: Expected, *, latency: int, seed: int, report: Report = silent) -> Json:
+def check(netlist: Mapping[str, Any], expected: Expected, *, latency: int, seed: int, interval: int | None = 1,
+          report: Report = silent) -> Json:
     """Run a mapped netlist on all inputs and count the answers that differ.
 
     ``report`` is told of the part that is done, from 0 to 1.
@@ -56,7 +60,7 @@ def check(netlist: Mapping[str, Any], expected: Expected, *, latency: int, seed:
         If the netlist holds something that cannot be run.
     """
     if isinstance(expected, Transfers):
-        return check_stream(netlist, expected, latency=latency, seed=seed, report=report)
+        return check_stream(netlist, expected, latency=latency, interval=interval, seed=seed, report=report)
     return check_function(netlist, expected, latency=latency, report=report)
 
 

@@ -34,15 +34,17 @@ class _Progress:
     taken: NDArray[np.int64]      # result that is expected next
     reset_done: NDArray[np.bool_]  # whether the reset before the next transfer has been made
     accepted_at: NDArray[np.int64]  # cycle in which each transfer was accepted
+    left_at: NDArray[np.int64]    # cycle in which the last result was taken
 
 
 def check_stream(netlist: Mapping[str, Any], transfers: Transfers, *, latency: int, seed: int,
-                 report: Report = silent) -> Json:
+                 interval: int | None = 1, report: Report = silent) -> Json:
     """Run a mapped netlist through all sequences and compare every result, and the rules of streams.
 
     Checked are the results and their order; that none is lost, doubled or invented; that a result which is not taken
-    stays as it is; that ``latency`` cycles lie between a transfer and its first result where nothing stalls, and one
-    more to each further result of it; that a reset leaves nothing behind.
+    stays as it is; that where nothing stalls a result comes ``latency`` cycles after the transfer that causes it, or
+    ``interval`` cycles after the result before it where that is later; that a reset leaves nothing behind. With an
+    ``interval`` of None, results may come later than that, and never sooner than ``latency``.
 
     Returns
     -------
@@ -57,15 +59,15 @@ def check_stream(netlist: Mapping[str, Any], transfers: Transfers, *, latency: i
         If the netlist holds something that cannot be run.
     """
     engine = NumpyEngine(compile_netlist(read_netlist(netlist)))
-    checker = _Checker(engine.simulation(transfers.sequences), transfers, latency, seed,
+    checker = _Checker(engine.simulation(transfers.sequences), transfers, (latency, interval), seed,
                        bool(engine.program.clocks))
     return checker.run(report)
 
 
 class _Checker:
-    def __init__(self, simulation: Simulation, transfers: Transfers, latency: int, seed: int,
+    def __init__(self, simulation: Simulation, transfers: Transfers, timing: tuple[int, int | None], seed: int,
                  clocked: bool) -> None:
-        self._simulation, self._transfers, self._latency = simulation, transfers, latency
+        self._simulation, self._transfers, (self._latency, self._interval) = simulation, transfers, timing
         self._clocked = clocked
         self._generator = np.random.default_rng(seed)
         count = transfers.sequences
@@ -77,7 +79,8 @@ class _Checker:
         self._willing = np.ones((2, count), dtype=bool)
         self._at = _Progress(next=np.zeros(count, np.int64), taken=np.zeros(count, np.int64),
                              reset_done=np.zeros(count, bool),
-                             accepted_at=np.zeros((transfers.count, count), np.int64))
+                             accepted_at=np.zeros((transfers.count, count), np.int64),
+                             left_at=np.full(count, -_PATIENCE, np.int64))
         self._waiting, self._offered = np.zeros(count, dtype=bool), np.zeros(count, dtype=bool)
         self._held: dict[str, Codes] = {}
         self._violations: dict[str, int] = {}
@@ -179,8 +182,12 @@ class _Checker:
         self._blame("a wrong result", int(np.count_nonzero(wrong)), rows[wrong], got)
         steady = rows[self._steady[rows]]
         places = at.taken[steady], steady
-        since = cycle - at.accepted_at[transfers.causes[places], steady]
-        late = since != self._latency + transfers.ranks[places]
+        due = at.accepted_at[transfers.causes[places], steady] + self._latency
+        if self._interval is None:
+            late = due > cycle
+        else:
+            late = np.maximum(due, at.left_at[steady] + self._interval) != cycle
+        at.left_at[rows] = cycle
         self._latencies += len(steady)
         self._blame("a latency that is not the stated one", int(np.count_nonzero(late)), steady[late])
 

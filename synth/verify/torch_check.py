@@ -13,6 +13,7 @@ from sw.reference.value_array import ValueArray
 TORCH_MISSING = "torch is not installed: pip install 'narrowgauge[torch]'"
 
 INEXACT = "none of its exact results is a float64"
+UNROUNDED = "it rounds to no format"
 
 MAX_QUANTIZED_BITS = 32
 """Widest results for which the quantizer gives codes."""
@@ -33,15 +34,17 @@ class TorchCheck:
 
     def __init__(self) -> None:
         self.compared = self.differing = 0
+        self._asked = False
         self._reason = "" if importlib.util.find_spec("torch") else TORCH_MISSING
 
     @property
     def skipped(self) -> str:
         """Why it was not asked at all; empty if it was."""
-        return "" if self.compared else self._reason or INEXACT
+        return "" if self.compared else self._reason or (INEXACT if self._asked else UNROUNDED)
 
     def __call__(self, cast: Cast, values: ValueArray, random: Codes | None, codes: NDArray[np.uint64]) -> None:
         """Compare one array of roundings."""
+        self._asked = True
         reason = "" if importlib.util.find_spec("torch") else TORCH_MISSING
         reason = reason or _beyond(cast)
         if reason:

@@ -1,6 +1,6 @@
 """Sequences of transfers for a circuit with memory: what comes in, where a reset falls, and what has to come out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,27 @@ MAX_TRANSFERS = 256
 
 RESET_PROBABILITY = 1 / 48
 """Of a reset before a transfer, in the sequences that have any."""
+
+
+MIN_SEQUENCES = 8
+"""One for each manner of stalling."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stimulus:
+    """What sequences of transfers have to look like, where an operation says more than their ports.
+
+    Parameters
+    ----------
+    transfers : int
+        Of a sequence, at least: such as three feature maps.
+    make : callable, optional
+        From a generator of random numbers and a bool array ``resets`` of shape ``(transfers, sequences)``, which marks
+        the transfers that a reset falls before, to the codes of every port. By default any codes are legal.
+    """
+
+    transfers: int = 1
+    make: Callable[[np.random.Generator, NDArray[np.bool_]], dict[str, Codes]] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +80,7 @@ class Transfers:
         return int(self.resets.shape[1])
 
 
-def stream_transfers(model: Stream, *, seed: int, samples: int) -> Transfers:
+def stream_transfers(model: Stream, *, seed: int, samples: int, stimulus: Stimulus | None = None) -> Transfers:
     """Make sequences for a stream operation and let its reference answer them.
 
     Operands are uniform, corners, of one sign, cancelling their predecessors, or, for a pair of at most 16 bits, every
@@ -72,20 +93,30 @@ def stream_transfers(model: Stream, *, seed: int, samples: int) -> Transfers:
     seed : int
     samples : int
         Transfers in all, at least.
+    stimulus : Stimulus, optional
+        What more they have to be.
     """
-    transfers = min(MAX_TRANSFERS, samples)
+    stimulus = stimulus or Stimulus()
+    transfers = max(min(MAX_TRANSFERS, samples), stimulus.transfers)
     sequences = -(-samples // transfers)
+    if stimulus.transfers > 1:
+        sequences = max(sequences, MIN_SEQUENCES)
     generator = np.random.default_rng(seed)
     shape = transfers, sequences
+    resets = generator.random(shape) < RESET_PROBABILITY * min(1, MAX_TRANSFERS / transfers)
+    resets[:, np.arange(sequences) % 8 >= 2] = False
+    resets[0] = False
+    inputs = _any_codes(model, generator, shape) if stimulus.make is None else stimulus.make(generator, resets)
+    return _answered(model, inputs, resets)
+
+
+def _any_codes(model: Stream, generator: np.random.Generator, shape: tuple[int, int]) -> dict[str, Codes]:
     inputs = {name: _operands(name, port, generator, shape) for name, port in model.inputs.items()}
     if {"first", "last"} <= set(inputs):
         _frame(inputs, generator)
     _cancel(model.inputs, inputs)
     _cover(model.inputs, inputs)
-    resets = generator.random(shape) < RESET_PROBABILITY
-    resets[:, np.arange(sequences) % 8 >= 2] = False
-    resets[0] = False
-    return _answered(model, inputs, resets)
+    return inputs
 
 
 def _operands(name: str, port: Port, generator: np.random.Generator, shape: tuple[int, int]) -> Codes:
@@ -144,6 +175,8 @@ def _cancel(ports: Mapping[str, Port], inputs: dict[str, Codes]) -> None:
 def _cover(ports: Mapping[str, Port], inputs: dict[str, Codes]) -> None:
     """Let some sequences go through every pair of operands, each as a sum of its own."""
     names = [name for name in ("a", "b") if name in ports]
+    if not names:
+        return
     widths = [ports[name].bits for name in names]
     total = 1 << sum(widths)
     transfers, sequences = inputs[names[0]].shape[:2]

@@ -33,6 +33,19 @@ SMALL = {
                  {"fmt": "e2m1", "size": 2, "terms": 8, "mac": "emac"},
                  {"fmt": "fixed<4,2>", "size": 2, "terms": 8, "rounding": "stochastic", "random_bits": 4,
                   "random_source": "lfsr"}],
+    "line_buffer": [{"lanes": 2, "height": 5, "width": 4, "max_offset": 2},
+                    {"lanes": 1, "height": 4, "width": 5, "channel_groups": 2, "stride": 2, "offsets": "none"},
+                    {"lanes": 1, "fmt": "e2m1", "height": 3, "width": 6, "max_offset": 1, "offsets": "bounded"},
+                    {"lanes": 1, "fmt": "int4", "height": 5, "width": 3, "max_offset": 3, "read_ports": 1}],
+    "deformable_conv": [{"lanes": 2, "height": 5, "width": 4, "channels": 4, "max_offset": 2},
+                        {"lanes": 1, "height": 3, "width": 5, "channels": 2, "output_channels": 3, "stride": 2,
+                         "offsets": "none"}],
+    "depthwise": [{"fmt": "e2m1", "fmt_b": "int4", "lanes": 1, "taps": 3, "out_fmt": "bfloat16"}, {"lanes": 2}],
+    "pointwise": [{"fmt": "e2m1", "lanes": 1, "output_lanes": 3, "terms": 8}, {"lanes": 2, "terms": 16}],
+    "requantize": [{"lanes": 1, "fmt": "int16", "out_fmt": "int8"}],
+    "sparse_chain": [{"fmt": "e2m1", "length": 4, "block": 4, "smallest": 4, "vectors": 1},
+                     {"fmt": "int4", "length": 4, "block": 8}],
+    "dequantize": [{"lanes": 3, "code_widths": "3"}, {"lanes": 2}],
 }
 """Requests by operation: small enough to be synthesized and checked in seconds."""
 

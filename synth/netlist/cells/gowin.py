@@ -1,7 +1,6 @@
 """Gowin LittleBee and Arora (``synth_gowin``).
 
-Source: ``gowin/cells_sim.v`` and ``cells_map.v`` of Yosys; for the multipliers, which have no model there, Gowin UG287
-(DSP user guide).
+Source: ``gowin/cells_sim.v`` and ``cells_map.v`` of Yosys.
 """
 
 from __future__ import annotations
@@ -13,10 +12,11 @@ from synth.netlist.cells.common import (
     buffer_model,
     constant_model,
     lut_model,
-    multiply,
     mux_model,
     tristate_model,
 )
+from synth.netlist.cells.gowin_dsp import GOWIN_DSP_CELLS
+from synth.netlist.cells.gowin_ram import GOWIN_RAM_CELLS
 from synth.netlist.cells.model import NO_CONTROLS, CellModel, CellView, Controls
 from synth.netlist.network import FALSE, TABLE_MUX, TRUE, Signal
 
@@ -76,38 +76,14 @@ def _expand_alu(view: CellView) -> None:
     view.output("COUT", view.lut(TABLE_MUX, [generate, carry, propagate]))
 
 
-_REGISTER_PARAMETERS = ("AREG", "BREG", "OUT_REG", "OUT0_REG", "OUT1_REG", "PIPE_REG", "ASIGN_REG", "BSIGN_REG",
-                        "SOA_REG")
-
-
-def _multiplier(width: int) -> CellModel:
-    """Return the combinational multiplier: all that Yosys infers."""
-    def expand(view: CellView) -> None:
-        for parameter in _REGISTER_PARAMETERS:
-            if view.flag(parameter):
-                raise view.error(f"Parameter {parameter} must be 0: a multiplier without registers", 1)
-        for pin in ("ASEL", "BSEL"):
-            if view.constant(pin, default=FALSE):
-                raise view.error(f"Pin {pin} must be 0: the operand from the pins, without a cascade", 1)
-        view.output("DOUT", multiply(view, view.bus("A", width), view.bus("B", width), view.input("ASIGN"),
-                                     view.input("BSIGN"), 2 * width))
-        view.unsupported_output("SOA")
-        view.unsupported_output("SOB")
-
-    ports = {**dict.fromkeys(("ASIGN", "BSIGN", "ASEL", "BSEL", "CE", "CLK", "RESET"), 1), "DOUT": 2 * width,
-             **dict.fromkeys(("A", "B", "SIA", "SIB", "SOA", "SOB"), width)}
-    return CellModel(ports, expand, _REGISTER_PARAMETERS, ignored=("MULT_RESET_MODE",))
-
-
 GOWIN_CELLS: Mapping[str, CellModel] = {
     **{f"LUT{size}": lut_model([f"I{index}" for index in range(size)], "F", "INIT") for size in range(1, 5)},
     **{name: mux_model("I0", "I1", "S0", "O")
        for name in ("MUX2", "MUX2_LUT5", "MUX2_LUT6", "MUX2_LUT7", "MUX2_LUT8")},
     "ALU": CellModel(dict.fromkeys(("SUM", "COUT", "I0", "I1", "I3", "CIN"), 1), _expand_alu, ("ALU_MODE",)),
     **_flip_flop_models(),
-    "MULT9X9": _multiplier(9),
-    "MULT18X18": _multiplier(18),
-    "MULT36X36": _multiplier(36),
+    **GOWIN_DSP_CELLS,
+    **GOWIN_RAM_CELLS,
     "INV": buffer_model("I", "O", inverted=True),
     "GND": constant_model("G", value=False),
     "VCC": constant_model("V", value=True),

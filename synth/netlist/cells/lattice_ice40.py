@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from synth.netlist.cells.common import IGNORED_PAD_PARAMETERS, buffer_model, full_adder, lut_model
 from synth.netlist.cells.ice40_mac16 import MAC16_MODEL
+from synth.netlist.cells.ice40_ram import ICE40_RAM_CELLS
 from synth.netlist.cells.model import NO_CONTROLS, CellModel, CellView, Controls
 from synth.netlist.network import FALSE, TRUE
 
@@ -97,4 +98,5 @@ ICE40_CELLS: Mapping[str, CellModel] = {
     "SB_GB_IO": CellModel(dict.fromkeys((*_IO_PORTS, "GLOBAL_BUFFER_OUTPUT"), 1), _expand_io, _IO_PARAMETERS,
                           IGNORED_PAD_PARAMETERS),
     "SB_MAC16": MAC16_MODEL,
+    **ICE40_RAM_CELLS,
 }

@@ -18,6 +18,7 @@ from synth.netlist.cells.lattice_common import (
     expand_flip_flop,
     vendor_flip_flop_models,
 )
+from synth.netlist.cells.lattice_ram import NEXUS_RAM_CELLS
 from synth.netlist.cells.model import CellModel, CellView
 from synth.netlist.cells.nexus_dsp import NEXUS_DSP_CELLS
 from synth.netlist.network import TABLE_MUX
@@ -44,6 +45,7 @@ NEXUS_CELLS: Mapping[str, CellModel] = {
     **vendor_flip_flop_models(default_global_reset="DISABLED"),
     **GLOBAL_RESET_CELLS,
     **NEXUS_DSP_CELLS,
+    **NEXUS_RAM_CELLS,
     "INV": buffer_model("A", "Z", inverted=True),
     "VLO": constant_model("Z", value=False),
     "VHI": constant_model("Z", value=True),

@@ -6,7 +6,17 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from synth.netlist.errors import NetlistError
-from synth.netlist.network import FALSE, TABLE_BUFFER, TRUE, FlipFlop, Lut, Network, Signal
+from synth.netlist.network import (
+    FALSE,
+    TABLE_BUFFER,
+    TRUE,
+    Contents,
+    FlipFlop,
+    Lut,
+    Network,
+    Signal,
+    WritePort,
+)
 from synth.netlist.read import Bit, Cell, Direction, Parameter
 
 
@@ -227,6 +237,11 @@ class CellView:
             cell=self.title, stored=stored, settled=settled, data=following, clock=clock, rising=rising,
             initial=initial))
         return settled
+
+    def memory(self, initial: Contents, writes: Sequence[WritePort], addresses: Sequence[Sequence[Signal]]
+               ) -> list[list[Signal]]:
+        """Return the words of a new memory at each of ``addresses``, as they are before a clock edge writes."""
+        return self._network.memory(initial, writes, addresses, self.title)
 
     def set_global_reset(self, active: Signal) -> None:
         """Make ``active`` the design's global set/reset."""

@@ -18,6 +18,7 @@ from synth.netlist.cells.common import (
 )
 from synth.netlist.cells.model import CellModel, CellView, Controls
 from synth.netlist.cells.xilinx_dsp48 import DSP48E1_MODEL, DSP48E2_MODEL
+from synth.netlist.cells.xilinx_ram import XILINX_RAM_CELLS
 from synth.netlist.network import FALSE, TRUE, Signal
 
 
@@ -144,6 +145,7 @@ XILINX_CELLS: Mapping[str, CellModel] = {
     "SRLC32E": _shift_register_model(32, "Q31", enabled=True),
     "DSP48E1": DSP48E1_MODEL,
     "DSP48E2": DSP48E2_MODEL,
+    **XILINX_RAM_CELLS,
     "INV": buffer_model("I", "O", inverted=True),
     "GND": constant_model("G", value=False),
     "VCC": constant_model("P", value=True),

@@ -1,8 +1,9 @@
 """The Xilinx DSP blocks: DSP48E1 (7 series) and DSP48E2 (UltraScale+).
 
-DSP48E1 follows ``xilinx/cells_sim.v`` of Yosys: pre-adder, 25x18 multiplier, three-input adder, cascades and all data
-registers. Its control registers, SIMD, pattern detection and the logic unit are refused. DSP48E2 has no model in
-Yosys, which infers only its combinational multiplier: that alone is here (AMD UG579, table 2-1).
+DSP48E1 follows ``xilinx/cells_sim.v`` of Yosys: pre-adder, 25x18 multiplier, three-input adder, cascades and all
+registers but that of CARRYINSEL. SIMD, pattern detection and the logic unit are refused. DSP48E2 has no model in Yosys;
+where its document (AMD UG579, chapter 2) says no more of it, it is the same block with 27 bits in place of 25, AMULTSEL
+in place of USE_DPORT, and a fourth operand of the adder, W: zero, P, the constant RND or C, as OPMODE[8:7] chooses.
 """
 
 from __future__ import annotations
@@ -32,10 +33,9 @@ def _refuse_unmodelled(view: CellView, inverted: Sequence[str]) -> None:
     """Raise for settings that the model does not have; ``inverted`` lists the pin inversions."""
     for name, value in _SETTINGS.items():
         view.choice(name, value, (value,))
-    for name in _CONTROL_REGISTERS:
-        if view.integer(name, 1, 32):
-            raise view.error(f"Parameter {name} must be 0: control pins without a register",
-                             view.integer(name, 1, 32))
+    if view.integer("CARRYINSELREG", 1, 32):
+        raise view.error("Parameter CARRYINSELREG must be 0: CARRYINSEL without a register",
+                         view.integer("CARRYINSELREG", 1, 32))
     for name in inverted:
         if view.integer(name, 0, 32):
             raise view.error(f"Parameter {name} must be 0", view.integer(name, 0, 32))
@@ -45,9 +45,11 @@ def _refuse_unmodelled(view: CellView, inverted: Sequence[str]) -> None:
 
 
 def _register(view: CellView, data: Sequence[Signal], enable: str, reset: str) -> Bus:
+    """Return a bus behind flip-flops that start and are reset at 0, so that they leave a constant 0 as it is."""
     clock, enable_signal = view.input("CLK"), view.input(enable)
     controls = Controls(sync_reset=view.input(reset, default=FALSE))
-    return [view.flip_flop(bit, clock, enable=enable_signal, controls=controls) for bit in data]
+    return [bit if bit == FALSE else view.flip_flop(bit, clock, enable=enable_signal, controls=controls)
+            for bit in data]
 
 
 def _stage(view: CellView, parameter: str, data: Bus, enable: str, reset: str) -> Bus:
@@ -65,6 +67,7 @@ def _operand(view: CellView, name: str, width: int) -> tuple[Bus, Bus]:
     if depth > 2:
         raise view.error(f"Parameter {name}REG must be 0 to 2", depth)
     if depth == 0:
+        view.output(f"{name}COUT", data)
         return data, data
     first = _register(view, data, f"CE{name}1", f"RST{name}")
     second = _register(view, first if depth == 2 else data, f"CE{name}2", f"RST{name}")
@@ -82,32 +85,40 @@ def _select(view: CellView, select: Sequence[Signal], choices: Sequence[Bus]) ->
     return buses[0]
 
 
-def _multiplier(view: CellView, a: tuple[Bus, Bus], b: tuple[Bus, Bus]) -> Bus:
-    """Return the product after pre-adder and M register, sign-extended to 48 bits."""
-    mode = view.bus("INMODE", 5)
+def _multiplier(view: CellView, a: tuple[Bus, Bus], b: tuple[Bus, Bus], width: int, preadd: bool) -> Bus:
+    """Return the product after pre-adder and M register, sign-extended to 48 bits; ``width`` is that of operand A."""
+    mode = _stage(view, "INMODEREG", view.bus("INMODE", 5), "CEINMODE", "RSTINMODE")
     operand = [view.and_(view.mux(mode[0], second, first), view.not_(mode[1]))
-               for first, second in zip(a[0][:25], a[1][:25], strict=True)]
-    if view.choice("USE_DPORT", "FALSE", ("FALSE", "TRUE")) == "TRUE":
-        d = [view.and_(bit, mode[2]) for bit in _stage(view, "DREG", view.bus("D", 25), "CED", "RSTD")]
+               for first, second in zip(a[0][:width], a[1][:width], strict=True)]
+    if preadd:
+        d = [view.and_(bit, mode[2]) for bit in _stage(view, "DREG", view.bus("D", width), "CED", "RSTD")]
         sums = add(view, d, [view.xor(bit, mode[3]) for bit in operand], mode[3])[:-1]
         operand = _stage(view, "ADREG", sums, "CEAD", "RSTD")
     other = [view.mux(mode[4], second, first) for first, second in zip(*b, strict=True)]
-    product = multiply(view, operand, other, TRUE, TRUE, 43)
+    product = multiply(view, operand, other, TRUE, TRUE, width + 18)
     return extend(view, _stage(view, "MREG", product, "CEM", "RSTM"), 48, TRUE)
 
 
 def _expand_dsp48e1(view: CellView) -> None:
-    _refuse_unmodelled(view, ("IS_ALUMODE_INVERTED", "IS_CARRYIN_INVERTED", "IS_CLK_INVERTED", "IS_INMODE_INVERTED",
-                              "IS_OPMODE_INVERTED"))
+    _refuse_unmodelled(view, _DSP48E1_INVERTED)
+    _expand(view, 25, preadd=view.choice("USE_DPORT", "FALSE", ("FALSE", "TRUE")) == "TRUE", four_operands=False)
+
+
+def _expand_dsp48e2(view: CellView) -> None:
+    _refuse_unmodelled(view, _DSP48E2_INVERTED)
+    for name, value in _DSP48E2_SETTINGS.items():
+        view.choice(name, value, (value,))
+    _expand(view, 27, preadd=view.choice("AMULTSEL", "A", ("A", "AD")) == "AD", four_operands=True)
+    view.unsupported_output("XOROUT")
+
+
+def _expand(view: CellView, width: int, *, preadd: bool, four_operands: bool) -> None:
     a, b = _operand(view, "A", 30), _operand(view, "B", 18)
-    for name, registers in (("A", a), ("B", b)):
-        if not view.integer(f"{name}REG", 1, 32):
-            view.output(f"{name}COUT", registers[1])
-    product = _multiplier(view, a, b)
+    product = _multiplier(view, a, b, width, preadd)
     c = _stage(view, "CREG", view.bus("C", 48), "CEC", "RSTC")
     registered = view.integer("PREG", 1, 32)
     p: Bus = [view.new_signal() if registered else view.undefined("unregistered feedback") for _ in range(48)]
-    result = _adder(view, [*b[1], *a[1]], product, c, p)
+    result = _adder(view, [*b[1], *a[1]], product, c, p, four_operands)
     result = _stage(view, "PREG", result, "CEP", "RSTP")
     if registered:
         for target, bit in zip(p, result, strict=True):
@@ -116,25 +127,30 @@ def _expand_dsp48e1(view: CellView) -> None:
     view.output("PCOUT", result)
 
 
-def _adder(view: CellView, concatenation: Bus, product: Bus, c: Bus, p: Bus) -> Bus:
-    """Return Z plus or minus (X + Y + carry), as OPMODE and ALUMODE choose."""
+def _adder(view: CellView, concatenation: Bus, product: Bus, c: Bus, p: Bus, four_operands: bool) -> Bus:
+    """Return Z plus or minus (W + X + Y + carry), as OPMODE and ALUMODE choose."""
     for index in (2, 3):
         if view.constant("ALUMODE", index):
             raise view.error(f"Pin ALUMODE[{index}] must be 0: an addition or subtraction", 1)
-    mode = view.bus("OPMODE", 7)
+    pins = view.bus("OPMODE", 9 if four_operands else 7)
     zero, ones, cascade = [FALSE] * 48, [TRUE] * 48, view.bus("PCIN", 48)
     invalid = [view.undefined("invalid OPMODE")] * 48
     # The product comes as two partial ones, at X and at Y: here whole at X, so both must choose it together.
-    product_chosen = [view.and_(view.not_(mode[high]), mode[low]) for low, high in ((0, 1), (2, 3))]
+    product_chosen = [view.and_(view.not_(pins[high]), pins[low]) for low, high in ((0, 1), (2, 3))]
     if product_chosen[0] != product_chosen[1]:
         raise view.error("Pins OPMODE[3:0] must be constant and choose the product at X and at Y together",
                          "one of them alone")
+    mode = _stage(view, "OPMODEREG", pins, "CECTRL", "RSTCTRL")
     x = _select(view, mode[0:2], (zero, product, p, concatenation))
     y = _select(view, mode[2:4], (zero, zero, ones, c))
     z = _select(view, mode[4:7], (zero, cascade, p, c, p, _shift(cascade), _shift(p), invalid))
-    subtract, complement = view.bus("ALUMODE", 2)
+    subtract, complement = _stage(view, "ALUMODEREG", view.bus("ALUMODE", 2), "CEALUMODE", "RSTALUMODE")
     carry = _carry_in(view, p, cascade)
     partial = add(view, x, y, carry)[:-1]
+    if four_operands:
+        constant = view.integer("RND", 0, 48)
+        rounding = [TRUE if constant >> index & 1 else FALSE for index in range(48)]
+        partial = add(view, partial, _select(view, mode[7:9], (zero, p, rounding, c)))[:-1]
     total = add(view, [view.xor(bit, subtract) for bit in z], partial)[:-1]
     return [view.xor(bit, complement) for bit in total]
 
@@ -145,35 +161,16 @@ def _shift(bus: Bus) -> Bus:
 
 
 def _carry_in(view: CellView, p: Bus, cascade: Bus) -> Signal:
-    choices = (view.input("CARRYIN", default=FALSE), view.not_(cascade[47]), view.undefined("cascaded carry"),
+    [pin] = _stage(view, "CARRYINREG", view.bus("CARRYIN", 1, default=FALSE), "CECARRYIN", "RSTALLCARRYIN")
+    choices = (pin, view.not_(cascade[47]), view.undefined("cascaded carry"),
                cascade[47], view.undefined("fed back carry"), view.not_(p[47]), view.undefined("rounding carry"),
                p[47])
     return _select(view, view.bus("CARRYINSEL", 3), [[choice] for choice in choices])[0]
 
 
-def _expand_dsp48e2(view: CellView) -> None:
-    _refuse_unmodelled(view, _DSP48E2_INVERTED)
-    for name, value in _DSP48E2_SETTINGS.items():
-        view.choice(name, value, (value,))
-    for name in _DATA_REGISTERS:
-        if view.integer(name, 1, 32):
-            raise view.error(f"Parameter {name} must be 0: a combinational multiplier", view.integer(name, 1, 32))
-    for port, width, required in (("OPMODE", 9, 0b000000101), ("ALUMODE", 4, 0), ("INMODE", 5, 0), ("CARRYINSEL", 3, 0),
-                                ("CARRYIN", 1, 0)):
-        number = sum(view.constant(port, index, default=FALSE) << index for index in range(width))
-        if number != required:
-            raise view.error(f"Pins {port} must be the constant {required:#b}: the product alone", f"{number:#b}")
-    product = multiply(view, view.bus("A", 27), view.bus("B", 18), TRUE, TRUE, 48)
-    view.output("P", product)
-    view.output("PCOUT", product)
-    view.output("ACOUT", view.bus("A", 30))
-    view.output("BCOUT", view.bus("B", 18))
-    view.unsupported_output("XOROUT")
-
-
 _DATA_REGISTERS = ("AREG", "BREG", "CREG", "DREG", "ADREG", "MREG", "PREG")
-_DSP48E2_SETTINGS = {"AMULTSEL": "A", "BMULTSEL": "B", "A_INPUT": "DIRECT", "B_INPUT": "DIRECT",
-                     "USE_WIDEXOR": "FALSE"}
+_DSP48E2_SETTINGS = {"BMULTSEL": "B", "PREADDINSEL": "A", "USE_WIDEXOR": "FALSE"}
+_DSP48E1_INVERTED = tuple(f"IS_{pin}_INVERTED" for pin in ("ALUMODE", "CARRYIN", "CLK", "INMODE", "OPMODE"))
 _DSP48E2_INVERTED = tuple(f"IS_{pin}_INVERTED" for pin in (
     "ALUMODE", "CARRYIN", "CLK", "INMODE", "OPMODE", "RSTALLCARRYIN", "RSTALUMODE", "RSTA", "RSTB", "RSTCTRL", "RSTC",
     "RSTD", "RSTINMODE", "RSTM", "RSTP"))
@@ -183,9 +180,8 @@ _COMMON_PARAMETERS = (*_SETTINGS, *_CONTROL_REGISTERS, *_DATA_REGISTERS, "A_INPU
 
 DSP48E1_MODEL = CellModel(
     _COMMON_PORTS | {"D": 25, "OPMODE": 7}, _expand_dsp48e1,
-    (*_COMMON_PARAMETERS, "USE_DPORT", "IS_ALUMODE_INVERTED", "IS_CARRYIN_INVERTED", "IS_CLK_INVERTED",
-     "IS_INMODE_INVERTED", "IS_OPMODE_INVERTED"), _IGNORED)
+    (*_COMMON_PARAMETERS, "USE_DPORT", *_DSP48E1_INVERTED), _IGNORED)
 DSP48E2_MODEL = CellModel(
     _COMMON_PORTS | {"D": 27, "OPMODE": 9, "XOROUT": 8}, _expand_dsp48e2,
-    (*_COMMON_PARAMETERS, *_DSP48E2_SETTINGS, *_DSP48E2_INVERTED),
-    (*_IGNORED, "AUTORESET_PRIORITY", "PREADDINSEL", "RND", "XORSIMD"))
+    (*_COMMON_PARAMETERS, "AMULTSEL", "RND", *_DSP48E2_SETTINGS, *_DSP48E2_INVERTED),
+    (*_IGNORED, "AUTORESET_PRIORITY", "XORSIMD"))

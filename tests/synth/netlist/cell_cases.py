@@ -3,6 +3,13 @@
 import itertools
 import random
 
+from tests.synth.netlist.memory_cases import (
+    ecp5_ram_cases,
+    gowin_ram_cases,
+    ice40_ram_cases,
+    nexus_ram_cases,
+    xilinx_ram_cases,
+)
 from tests.synth.netlist.oracle import Case
 
 
@@ -33,7 +40,7 @@ def ice40_cases():
         pins = ["D", *(["E"] if enable else []), *([control[-1]] if control else [])]
         cases.append(Case(f"SB_DFF{edge}{enable}{control}", _ones(pins), {"Q": 1}, clock="C"))
     cases.append(Case("SB_DFFE", _ones(("D",)), {"Q": 1}, clock="C"))       # an unconnected enable is on
-    return [*cases, *(_mac16(rng) for _ in range(14)), *_mac16_products()]
+    return [*cases, *(_mac16(rng) for _ in range(14)), *_mac16_products(), *ice40_ram_cases(rng)]
 
 
 _MAC16_INPUTS = {
@@ -94,7 +101,7 @@ def ecp5_cases():
         cases.append(Case("TRELLIS_FF", _ones(("LSR", "CE", "DI")), {"Q": 1}, parameters, clock="CLK"))
     cases += _vendor_flip_flops(("AX", "AY", "BX", "DX", "IX", "JX"), (True, False))
     cases.append(Case("INV", {"A": 1}, {"Z": 1}))
-    return [*cases, Case("VLO", {}, {"Z": 1}), Case("VHI", {}, {"Z": 1})]
+    return [*cases, Case("VLO", {}, {"Z": 1}), Case("VHI", {}, {"Z": 1}), *ecp5_ram_cases(rng)]
 
 
 def nexus_cases():
@@ -114,7 +121,7 @@ def nexus_cases():
     cases += _vendor_flip_flops(("BX", "DX", "IX", "JX"), (True,))
     cases += [Case("INV", {"A": 1}, {"Z": 1}), Case("VLO", {}, {"Z": 1}), Case("VHI", {}, {"Z": 1}),
               Case("IB", {"I": 1}, {"O": 1}), Case("OB", {"I": 1}, {"O": 1})]
-    return [*cases, *_nexus_multipliers(rng)]
+    return [*cases, *_nexus_multipliers(rng), *nexus_ram_cases(rng)]
 
 
 def _nexus_multipliers(rng):
@@ -168,7 +175,7 @@ def gowin_cases():
                           {"Q": 1}, clock="CLK"))
     cases.append(Case("DFFS", _ones(("D", "SET")), {"Q": 1}, {"INIT": "1'b1"}, clock="CLK"))
     cases += [Case(cell, {"I": 1}, {"O": 1}) for cell in ("IBUF", "OBUF")]
-    return [*cases, Case("GND", {}, {"G": 1}), Case("VCC", {}, {"V": 1})]
+    return [*cases, Case("GND", {}, {"G": 1}), Case("VCC", {}, {"V": 1}), *gowin_ram_cases(rng)]
 
 
 def xilinx_cases():
@@ -198,7 +205,7 @@ def xilinx_cases():
     cases += [Case(cell, {"I": 1}, {"O": 1}) for cell in ("INV", "IBUF", "IBUFG", "OBUF", "BUFG")]
     cases += [Case("BUFHCE", {"I": 1}, {"O": 1}, constants={"CE": "1'b1"}),
               Case("BUFHCE", {"I": 1}, {"O": 1}, {"IS_CE_INVERTED": "1'b1"}, {"CE": "1'b0"})]
-    return [*cases, Case("GND", {}, {"G": 1}), Case("VCC", {}, {"P": 1}), *_dsp48e1(rng)]
+    return [*cases, Case("GND", {}, {"G": 1}), Case("VCC", {}, {"P": 1}), *_dsp48e1(rng), *xilinx_ram_cases(rng)]
 
 
 def _shift_registers(rng):
@@ -242,6 +249,21 @@ def _dsp48e1(rng):
     yield Case("DSP48E1", {**data, "INMODE": 5, **_ones(_DSP_CONTROLS)}, outputs,
                {**_DSP_STATIC, "ADREG": 0, "DREG": 0}, {"ALUMODE": "4'b0", "OPMODE": "{2'b01, C_i[0], 4'b0101}",
                                                         "CARRYINSEL": "3'b0"}, clock="CLK")
+    yield from dsp48e1_control_registers(rng)
+
+
+def dsp48e1_control_registers(rng):
+    """Control pins behind their registers; what adds, subtracts and cascades comes from logic."""
+    data = {"A": 30, "B": 18, "C": 48, "D": 25, "PCIN": 48, "ACIN": 30, "BCIN": 18, "CARRYIN": 1}
+    names = ("ALUMODEREG", "CARRYINREG", "INMODEREG", "OPMODEREG")
+    controls = ("CEALUMODE", "CECARRYIN", "CECTRL", "CEINMODE", "RSTALUMODE", "RSTALLCARRYIN", "RSTCTRL", "RSTINMODE")
+    for low, registered in itertools.product(("0101", "1111"), range(2)):
+        parameters = {"CARRYINSELREG": 0, **{name: rng.randrange(2) for name in names}, "OPMODEREG": registered,
+                      "USE_DPORT": f'"{rng.choice(("FALSE", "TRUE"))}"', "AREG": rng.randrange(3),
+                      "BREG": rng.randrange(3), "MREG": rng.randrange(2), "CREG": rng.randrange(2)}
+        yield Case("DSP48E1", {**data, "INMODE": 5, **_ones(_DSP_CONTROLS), **_ones(controls)}, {"P": 48, "PCOUT": 48},
+                   parameters, {"ALUMODE": "{2'b00, BCIN_i[1:0]}", "OPMODE": f"{{1'b0, BCIN_i[3:2], 4'b{low}}}",
+                    "CARRYINSEL": "3'b0"}, clock="CLK")
 
 
 def gate_cases():

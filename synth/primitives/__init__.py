@@ -1,0 +1,45 @@
+"""The families' own forms of what a component may leave to its platform: DSP blocks, instantiated.
+
+Amaranth hands a component's ``elaborate`` a platform object. :func:`platform_of` returns the one of a device family:
+no board, only what the family's blocks can do. A component asks it for a form, as
+:class:`hw.arith.multiply_add.MultiplyAdd` does, and elaborates its generic form where it gets none.
+
+What the forms save, against what Yosys 0.70 infers from the generic one: DSP blocks / LUTs / flip-flops of a chain of
+four slices, 8 by 8 bits into 20, and of an accumulator, 16 by 16 bits into 32, with a clock enable; and the chain's
+MHz, placed with seed 1. A carry cell counts as the LUTs that it takes.
+
+============  ================  ================  ===========  ===========  ==========================
+family        chain             chain inferred    accumulator  acc.         chain, MHz
+                                                               inferred
+============  ================  ================  ===========  ===========  ==========================
+iCE40         4 / 60 / 6        4 / 112 / 82      1 / 32 / 2   1 / 64 / 34  up5k: 91, inferred 60
+ECP5          4 / 60 / 66       4 / 114 / 210     1 / 32 / 34  1 / 64 / 98  25k: 261, inferred 145
+Nexus         4 / 60 / 54       4 / 192 / 82      1 / 0 / 0    1 / 127 / 34 LIFCL-40: 270, inferred 183
+Gowin         4 / 62 / 66       4 / 113 / 210     1 / 1 / 0    1 / 64 / 98  not credible (see targets)
+Xilinx 7      4 / 0 / 3         4 / 56 / 6        1 / 0 / 1    1 / 0 / 2    no open placer
+UltraScale+   4 / 0 / 3         4 / 56 / 210      1 / 0 / 1    1 / 64 / 98  no open placer
+============  ================  ================  ===========  ===========  ==========================
+
+A block with an adder may be rarer than the multipliers alone: an LIFCL-40 has 56 multipliers and 28 adders for
+MULTADDSUB18X18; a GW1N-9 has 40 MULT9X9 or 20 MULT18X18 or 10 MULTALU18X18.
+"""
+
+from collections.abc import Mapping
+
+from synth.primitives.ecp5 import ECP5
+from synth.primitives.family import FamilyPlatform, MultiplyAddSlice
+from synth.primitives.gowin import GOWIN
+from synth.primitives.ice40 import ICE40
+from synth.primitives.nexus import NEXUS
+from synth.primitives.xilinx import ULTRASCALE_PLUS, XILINX_7
+
+__all__ = ["PLATFORMS", "FamilyPlatform", "MultiplyAddSlice", "platform_of"]
+
+PLATFORMS: Mapping[str, FamilyPlatform] = {
+    platform.family: platform for platform in (ICE40, ECP5, NEXUS, GOWIN, XILINX_7, ULTRASCALE_PLUS)}
+"""The platform of each family that has one."""
+
+
+def platform_of(target_name: str) -> FamilyPlatform | None:
+    """Return the platform with which a component is elaborated for hard multipliers of a target, None for no forms."""
+    return PLATFORMS.get(target_name)

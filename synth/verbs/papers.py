@@ -1,0 +1,68 @@
+"""``papers``: the figures of a published system, beside ours from this run."""
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from synth.console import Console
+from synth.errors import ExitCode
+from synth.papers.catalog import PAPERS, find_paper, find_part
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the verb's arguments."""
+    width = max(map(len, PAPERS))
+    parser.epilog = "papers:\n" + "\n".join(f"  {name:{width}}  {text}" for name, text in PAPERS.items())
+    parser.add_argument("paper", nargs="?", metavar="NAME", help="paper to reproduce (default: list them)")
+    parser.add_argument("--part", metavar="NAME", help="part of the paper (default: its only one)")
+
+
+def run(arguments: argparse.Namespace, console: Console) -> int:
+    """Reproduce, or list; return the exit code: 1 if a figure is not reproduced."""
+    if arguments.paper is None:
+        return _list(console)
+    paper = find_paper(arguments.paper)
+    part = find_part(paper, arguments.part)
+    from synth.papers.laboratory import Laboratory
+    from synth.store import Store, cache_folder
+
+    store = Store(cache_folder(), warn=console.warn)
+    try:
+        with tempfile.TemporaryDirectory(prefix="narrowgauge-") as folder, \
+                console.progress(f"{paper.name}, {part.name}", part.steps) as progress:
+            rows = part.run(Laboratory(store=store, folder=Path(folder), progress=progress, seed=arguments.seed,
+                                       timeout=arguments.timeout))
+    finally:
+        store.close()
+    console.json({"paper": paper.name, "part": part.name, "citation": paper.citation,
+                  "rows": [row.to_json() for row in rows]})
+    console.print(f"{paper.title} ({paper.citation}): {part.summary}")
+    console.table("", ["quantity", "unit", "ours", "paper", "ratio", "demand", "", "provenance", "source"], [
+        [row.quantity, row.unit, _number(row.ours), _number(row.paper),
+         "–" if row.ratio is None else _number(row.ratio), _demand(row), "holds" if row.holds else "FAILS",
+         row.provenance.value, row.source] for row in rows])
+    for row in rows:
+        if row.note:
+            console.print(f"{row.quantity}: {row.note}")
+    return ExitCode.DONE if all(row.holds for row in rows) else ExitCode.MISMATCH
+
+
+def _list(console: Console) -> int:
+    papers = [find_paper(name) for name in PAPERS]
+    console.json({"papers": [{"name": paper.name, "title": paper.title, "citation": paper.citation,
+                              "parts": {part.name: part.summary for part in paper.parts.values()}}
+                             for paper in papers]})
+    console.table("", ["paper", "part", "what is reproduced"],
+                  [[paper.name, part.name, part.summary] for paper in papers for part in paper.parts.values()])
+    return ExitCode.DONE
+
+
+def _number(value: float) -> str:
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
+
+
+def _demand(row: Any) -> str:
+    from synth.papers.record import Demand
+
+    return f"within {row.tolerance:.0%}" if row.demand is Demand.CLOSE else str(row.demand.value)

@@ -1,0 +1,72 @@
+"""Memories of many shapes through the six flows, on many lanes, against lists in Python."""
+
+import pytest
+
+from synth.flow import elaborate
+from synth.netlist import Family, Simulation, compile_netlist, read_netlist
+from synth.targets import TARGETS
+from tests.synth.netlist.memory_designs import Kind, MemoryBank, Shape, compare
+from tests.synth.netlist.oracle import needs_yosys, run_yosys
+
+FAMILIES = {"ice40": Family.ICE40, "ecp5": Family.ECP5, "nexus": Family.NEXUS, "gowin": Family.GOWIN,
+            "xc7": Family.XILINX, "xcup": Family.XILINX}
+LANES = 40
+CYCLES = 40
+
+# What a flow makes of the first bank: block RAM, and LUT RAM where the family has any.
+WANTED = {"ice40": {"SB_RAM40_4K"}, "ecp5": {"DP16KD", "TRELLIS_DPR16X4"}, "nexus": {"PDPSC16K", "DPR16X4"},
+          "gowin": {"SDPX9B", "DPX9B", "RAM16SDP4"}, "xc7": {"RAMB18E1", "RAM32M"}, "xcup": {"RAMB18E2", "RAM32M16"}}
+FIRST = (
+    Shape(width=36, depth=512, preset=True),
+    Shape(width=16, depth=512, reads=(Kind.TRANSPARENT, Kind.CLOCKED), granularity=8),
+    Shape(width=6, depth=20, reads=(Kind.ASYNCHRONOUS,), preset=True),
+)
+BANKS = {
+    "deep": (Shape(width=1, depth=16384, preset=True), Shape(width=2, depth=8192), Shape(width=4, depth=4096),
+             Shape(width=9, depth=2048, preset=True), Shape(width=18, depth=1024)),
+    "wide": (Shape(width=72, depth=512, preset=True), Shape(width=128, depth=64, reads=(Kind.CLOCKED,) * 3),
+             Shape(width=40, depth=200)),
+    "masked": (Shape(width=16, depth=256, granularity=1), Shape(width=16, depth=1024, granularity=4),
+               Shape(width=36, depth=512, granularity=9, reads=(Kind.TRANSPARENT,))),
+    "asynchronous": (Shape(width=4, depth=64, reads=(Kind.ASYNCHRONOUS,) * 2, preset=True),
+                     Shape(width=6, depth=32, reads=(Kind.ASYNCHRONOUS,) * 3),
+                     Shape(width=1, depth=128, reads=(Kind.ASYNCHRONOUS,)), Shape(width=8, depth=16, reads=(
+                         Kind.ASYNCHRONOUS, Kind.CLOCKED, Kind.TRANSPARENT))),
+    "shared": (Shape(width=8, depth=2048, shared=True), Shape(width=36, depth=512, shared=True, reads=(
+        Kind.TRANSPARENT,)), Shape(width=8, depth=2048, shared=True, reads=(Kind.CLOCKED,) * 2),
+        Shape(width=8, depth=64, shared=True, reads=(Kind.ASYNCHRONOUS,)),
+        Shape(width=2, depth=128, shared=True, reads=(Kind.ASYNCHRONOUS,) * 2)),
+    "constant": (Shape(width=12, depth=1024, writes=0, preset=True),
+                 Shape(width=4, depth=32, writes=0, preset=True, reads=(Kind.ASYNCHRONOUS,)),
+                 Shape(width=16, depth=512, enabled=False, preset=True)),
+    "cleared": (Shape(width=16, depth=512, reads=(Kind.ASYNCHRONOUS,), reset=True, preset=True),
+                Shape(width=9, depth=1024, reads=(Kind.ASYNCHRONOUS,), reset=True, shared=True),
+                Shape(width=4, depth=4096, reads=(Kind.ASYNCHRONOUS,) * 2, reset=True)),
+}
+
+
+def mapped(folder, target, shapes):
+    (folder / "design.il").write_text(elaborate(MemoryBank(shapes)).rtlil)
+    run_yosys(folder, TARGETS[target].script(dsp=False))
+    return read_netlist(folder / "mapped.json")
+
+
+@needs_yosys
+@pytest.mark.parametrize("target", TARGETS)
+def test_mapped_memories_equal_lists(target, tmp_path):
+    netlist = mapped(tmp_path, target, FIRST)
+    assert {cell.type for cell in netlist.cells} & WANTED[target] == WANTED[target] or target == "gowin"
+    simulation = Simulation(compile_netlist(netlist, FAMILIES[target]), LANES)
+    compare(simulation, FIRST, cycles=CYCLES, seed=1)
+    simulation.reset()                                   # the initial contents are back
+    compare(simulation, FIRST, cycles=5, seed=2)
+
+
+@needs_yosys
+@pytest.mark.slow
+@pytest.mark.parametrize("bank", BANKS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_mapped_memories_of_every_shape_equal_lists(target, bank, tmp_path):
+    netlist = mapped(tmp_path, target, BANKS[bank])
+    simulation = Simulation(compile_netlist(netlist, FAMILIES[target]), LANES)
+    compare(simulation, BANKS[bank], cycles=CYCLES, seed=bank)

@@ -1,0 +1,65 @@
+"""The verb ``papers``: its table, its JSON, its exit code and what it refuses."""
+
+import json
+
+import pytest
+
+from synth.errors import ExitCode
+from synth.papers import catalog
+from synth.papers.record import Demand, Paper, Part, Provenance, Row
+from tests.support.cli import call
+
+
+def row(ours, demand):
+    return Row(quantity="DSP blocks", unit="blocks", ours=ours, paper=360, provenance=Provenance.PUBLISHED,
+               source="section 5", demand=demand, note="256 + 144 MACs")
+
+
+@pytest.fixture(autouse=True)
+def one_paper(monkeypatch, tmp_path):
+    def run(laboratory):
+        laboratory.step("counting")
+        return [row(272, Demand.AT_MOST), row(400, Demand.AT_MOST)]
+
+    parts = {name: Part(name=name, summary=f"the {name}", steps=1, run=run) for name in ("first", "second")}
+    parts["good"] = Part(name="good", summary="the good one", steps=0, run=lambda _: [row(272, Demand.AT_MOST)])
+    paper = Paper(name="codenet", title="CoDeNet", citation="FPGA'21", parts=parts)
+    monkeypatch.setenv("NARROWGAUGE_CACHE", str(tmp_path))
+    monkeypatch.setattr("synth.verbs.papers.find_paper", lambda name: paper)
+
+
+def test_figures_stand_beside_the_papers(capsys):
+    result = call(capsys, "papers", "codenet", "--part", "good", "--quiet")
+    assert result.code == ExitCode.DONE
+    assert "CoDeNet (FPGA'21): the good one" in result.out
+    assert "0.7556" in result.out
+    assert "DSP blocks: 256 + 144 MACs" in result.out
+
+
+def test_a_figure_that_is_not_reproduced_fails(capsys):
+    result = call(capsys, "papers", "codenet", "--part", "first", "--json", "--quiet")
+    document = json.loads(result.out)
+    assert result.code == ExitCode.MISMATCH
+    assert [row["holds"] for row in document["rows"]] == [True, False]
+    assert (document["paper"], document["part"], document["citation"]) == ("codenet", "first", "FPGA'21")
+
+
+def test_papers_are_listed(capsys):
+    result = call(capsys, "papers", "--json")
+    assert json.loads(result.out)["papers"][0]["parts"] == {
+        "first": "the first", "second": "the second", "good": "the good one"}
+
+
+@pytest.mark.parametrize(("arguments", "text"), [
+    (["codenet", "--part", "third"], "Part of codenet must be one of first, second, good, not 'third'"),
+    (["codenet"], "Option --part must be given for codenet, one of first, second, good, not left out"),
+])
+def test_an_unknown_part_is_refused(capsys, arguments, text):
+    result = call(capsys, "papers", *arguments)
+    assert (result.code, result.err.strip()) == (ExitCode.USAGE, f"error: {text}")
+
+
+def test_an_unknown_paper_is_refused():
+    with pytest.raises(catalog.UsageError, match="Paper must be one of codenet, flightllm, not 'codnet'; "
+                                                 "did you mean codenet?"):
+        catalog.find_paper("codnet")
