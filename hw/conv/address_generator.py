@@ -13,9 +13,9 @@ __all__ = ["DeformableAddressGenerator"]
 class DeformableAddressGenerator(wiring.Component):
     """Banks and addresses of the samples at ``(y + ky * d, x + kx * d)``, for ky and kx of -1, 0 and 1.
 
-    All nine lie in three rows, which different banks hold as long as there are more than ``2 * d`` of them, and in three
-    columns, which have the same addresses in each of these banks: a memory that gives three words a cycle, wanted at
-    the same three addresses in every bank, serves them at once. That is what square offsets are for.
+    All nine lie in three rows, which different banks hold as long as there are more than ``2 * d`` of them, and in
+    three columns, which have the same addresses in each of these banks: memories that give three words a cycle, wanted
+    at the same three addresses in every bank, serve them at once. That is what square offsets are for.
 
     Latency is 1 cycle; throughput is one position per cycle.
 

@@ -21,7 +21,7 @@ class BoundedLineBuffer(wiring.Component):
     """Windows of nine samples, each with an offset of its own, for a feature map that comes in pixel by pixel.
 
     What square offsets (:class:`hw.conv.line_buffer.DeformableLineBuffer`) are measured against. Lines lie in banks,
-    and writing and reading overlap, as they do there; but any number of the nine samples may lie in the same bank, which
+    and writing and reading overlap, as they do there; but any number of the nine samples may lie in one bank, which
     gives ``read_ports`` of them a cycle. A window takes as many cycles as its busiest bank, which is what
     ``sw.reference.bounded_line_buffer.bank_cycles`` counts, so that the time of a result is not constant: with offsets
     that are random from 0 to 7, 2.68 cycles on average with one read port and 1.12 with three, of 3 and 1 for square
@@ -74,8 +74,8 @@ class BoundedLineBuffer(wiring.Component):
         self._rows = fewest if rows is None else rows
         check_integer("Rows", self._rows)
         if self._rows < fewest:
-            raise ValueError(f"Rows must be at least {fewest} for offsets from {min_offset} to {max_offset} and a stride "
-                             f"of {stride}, not {rows!r}")
+            raise ValueError(f"Rows must be at least {fewest} for offsets from {min_offset} to {max_offset} and a "
+                             f"stride of {stride}, not {rows!r}")
         check_integer("Read ports", read_ports)
         if not 1 <= read_ports <= len(TAPS):
             raise ValueError(f"Read ports must be between 1 and {len(TAPS)}, not {read_ports!r}")

@@ -22,15 +22,16 @@ class DeformableLineBuffer(wiring.Component):
 
     Order, offsets and borders are those of the reference ``sw.reference.line_buffer``. Row y lies in bank
     ``y mod rows``; writing and reading are separate machines that work at the same time, also where a map ends and the
-    next one begins, whose first rows are written while the last ones of its predecessor are still being read. Without
-    stalls, a pixel takes as many cycles as it has groups of channels, or as its windows take to leave, whichever is more,
-    and a window leaves ``latency`` cycles after the transfer that causes it, or ``initiation_interval`` cycles after
-    the one before it where that is later.
+    next one begins, whose first rows are written while the last ones of its predecessor are still being read. A window
+    leaves ``latency`` cycles after the transfer that causes it, or ``initiation_interval`` cycles after the one before
+    it where that is later, unless something stalls.
 
     A row that is written replaces the one ``rows`` above it. While windows of row r are read, which reach up to row
-    ``r - reach``, row ``r + reach + 1`` is being written at most, since it is that one whose begin overlaps the end of
-    row r: hence ``2 * reach + 2`` rows. The 15 rows of the published design, with the 8 that it writes ahead, are right
-    for offsets to 6 and wrong for the 7 that the paper names.
+    ``r - reach``, row ``r + reach + 1`` is being written at most, since its begin overlaps the end of row r: hence
+    ``2 * reach + 2`` rows. A map then takes as many cycles as it has transfers, or as its windows take to leave,
+    whichever are more, provided that a row has ``reach * channel_groups + 5`` transfers or more; shorter ones take a
+    few further rows for that. The 15 rows of the published design, of which it writes 8 ahead, are right for offsets to
+    6 and wrong for the 7 that the paper names.
 
     Parameters
     ----------
@@ -129,8 +130,8 @@ class DeformableLineBuffer(wiring.Component):
         m = Module()
         model, lookahead = self._model, self._rows - self._model.back - 1
         m.submodules.core = core = LineBufferCore(
-            model, rows=self._rows, lookahead=lookahead, depth=self._depth, queue_depth=queued_positions(model, lookahead),
-            read_ports=self._read_ports)
+            model, rows=self._rows, lookahead=lookahead, depth=self._depth,
+            queue_depth=queued_positions(model, lookahead), read_ports=self._read_ports)
         wiring.connect(m, core.i, wiring.flipped(self.i))
         wiring.connect(m, wiring.flipped(self.o), core.o)
         m.d.comb += [field.eq(number) for field, number in (

@@ -11,7 +11,9 @@ __all__ = ["OffsetQueue"]
 
 
 class OffsetQueue(wiring.Component):
-    """A queue in a memory, whose first word is read a cycle ahead; that it is neither full nor empty is not its concern.
+    """A queue in a memory, whose first word is read a cycle ahead.
+
+    Who uses it sees to it that no word is written into a full one or taken from an empty one.
 
     Parameters
     ----------

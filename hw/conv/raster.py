@@ -24,7 +24,7 @@ def map_shape(model):
 
 
 def wrap(value, limit):
-    """Return ``value`` modulo ``limit``, for a value from ``-limit`` up and below twice the limit, without a division."""
+    """Return ``value`` modulo ``limit``, for a value of at least ``-limit`` and below ``2 * limit``."""
     value = Value.cast(value)
     wrapped = Mux(value >= limit, value - limit, value)
     if value.shape().signed:

@@ -44,7 +44,8 @@ class SparseDspChain(wiring.Component):
         later than the one before it. By default 2, which the measurements of :func:`default_cascade` favour.
     pipeline : int
         Register stages, 0 to 64, besides those that are always there. The first ones go behind each level of the
-        adders, any further ones to the output.
+        adders (of the dense form of other formats, where :class:`hw.dot.dot_product.DotProduct` has them), any further
+        ones to the output.
     hard_multiplier : bool
         Take DSP blocks: on a platform whose block holds several vectors' activations beside each other, one for as
         many lanes as fit (see :func:`hw.dot.packed_lanes.fit_packing`); otherwise one for each product.
@@ -79,7 +80,8 @@ class SparseDspChain(wiring.Component):
         if not 1 <= self._cascade <= longest or self._cascade & (self._cascade - 1):
             why = "" if longest > 1 else ", as only hard multipliers of fixed-point formats hand sums on"
             raise ValueError(f"Cascade must be a power of two between 1 and {longest}{why}, not {cascade!r}")
-        self._timing = _Timing.of(self._model, self._cascade, self._pipeline, hard_multiplier)
+        self._timing = (_Timing.of(self._model, self._cascade, self._pipeline, hard_multiplier)
+                        if self._model.is_fixed_point else None)
         super().__init__(stream_members(self._model))
 
     @property
@@ -100,7 +102,7 @@ class SparseDspChain(wiring.Component):
     @property
     def latency(self):
         """Cycles from a transfer to its results."""
-        return self._timing.latency
+        return self._timing.latency if self._timing else 1 + self._pipeline
 
     @property
     def model(self):
@@ -109,8 +111,8 @@ class SparseDspChain(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        core = (_ChainCore(self._model, self._timing) if self._model.is_fixed_point
-                else _DenseCore(self._model, self._timing.latency, self._hard_multiplier))
+        core = (_ChainCore(self._model, self._timing) if self._timing
+                else _DenseCore(self._model, self.latency, self._hard_multiplier))
         connect_streams(m, self.i, self.o, core=core, latency=self.latency)
         return m
 
@@ -122,7 +124,7 @@ def default_cascade(model, hard_multiplier):
 
 @dataclass(frozen=True, kw_only=True)
 class _Timing:
-    """Where the registers of a chain stand, besides those behind the multiplexers and at the output.
+    """Where the registers of a chain of fixed-point formats stand, besides behind the multiplexers and at the output.
 
     Parameters
     ----------
@@ -145,9 +147,8 @@ class _Timing:
     def of(cls, model, cascade, pipeline, hard_multiplier):
         """Distribute the register stages."""
         sizes = tuple(cascade << level for level in range(1, (model.largest // cascade).bit_length()))
-        cycles = distribute(pipeline, sizes if model.is_fixed_point else ())
-        return cls(cascade=cascade, slices=hard_multiplier and model.is_fixed_point,
-                   registers={size: cycles[size] for size in sizes} if model.is_fixed_point else {},
+        cycles = distribute(pipeline, sizes)
+        return cls(cascade=cascade, slices=hard_multiplier, registers={size: cycles[size] for size in sizes},
                    output_registers=cycles["output"])
 
     @property

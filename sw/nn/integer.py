@@ -6,29 +6,11 @@ from torch import Tensor, nn
 from sw.formats.check import check_integer, check_member
 from sw.nn.checks import check_count, check_integers, check_shape
 from sw.nn.order import BlockOrder
-from sw.nn.requantize import MAX_CODE, MAX_SUM, MIN_CODE, OFFSET, Requantize
+from sw.nn.requantize import MAX_CODE, MIN_CODE, OFFSET, Requantize
+from sw.nn.sums import check_activations, check_weights, pointwise_sums
 from sw.nn.windows import TAPS, square_windows
 
 MAX_OFFSET = 7
-
-
-def max_inputs(weight_bits: int) -> int:
-    """Return how many products of an int8 activation and a weight of so many bits 24 bits always hold.
-
-    Each is at most ``128 * 2**(weight_bits - 1)``, the product of the two most negative codes: 8191 for int4
-    (8191 * 1024 < 2**23), 511 for int8.
-    """
-    return MAX_SUM // (128 << (weight_bits - 1))
-
-
-def _check_weights(weight: Tensor, weight_bits: int, inputs: int) -> None:
-    check_integer("Weight bits", weight_bits)
-    if not 2 <= weight_bits <= 8:
-        raise ValueError(f"Weight bits must be between 2 and 8, not {weight_bits!r}")
-    check_integers("Weight", weight, -(1 << (weight_bits - 1)), (1 << (weight_bits - 1)) - 1)
-    if inputs > max_inputs(weight_bits):
-        raise ValueError(f"Input channels must be at most {max_inputs(weight_bits)} for sums of int8 times "
-                         f"int{weight_bits} in 24 bits, not {inputs!r}; split them")
 
 
 def _check_channels(weight: Tensor, requantize: Requantize) -> None:
@@ -37,13 +19,6 @@ def _check_channels(weight: Tensor, requantize: Requantize) -> None:
     if requantize.channels != weight.shape[0]:
         raise ValueError(f"Requantization must have the {weight.shape[0]} channels of the weight, "
                          f"not {requantize.channels}")
-
-
-def _check_activations(x: Tensor, channels: int) -> None:
-    check_integers("Activations", x)
-    if x.dtype != torch.int8:
-        raise TypeError(f"Activations must be of dtype torch.int8, not {x.dtype}")
-    check_shape("Activations", x, ("N", channels, "H", "W"))
 
 
 class IntegerDepthwise(nn.Module):
@@ -73,7 +48,7 @@ class IntegerDepthwise(nn.Module):
 
     def __init__(self, weight: Tensor, requantize: Requantize, *, stride: int = 1, padding: int = OFFSET,
                  max_offset: int = MAX_OFFSET, weight_bits: int = 4) -> None:
-        _check_weights(weight, weight_bits, TAPS)
+        check_weights(weight, weight_bits, TAPS)
         check_shape("Depthwise weight", weight, ("C", TAPS))
         _check_channels(weight, requantize)
         check_count("Stride", stride)
@@ -118,7 +93,7 @@ class IntegerDepthwise(nn.Module):
         offset : integer tensor, (N, G, H, W), optional
             The dilation of each position, 0 to ``max_offset``; None for 1 everywhere, an ordinary convolution.
         """
-        _check_activations(x, self.channels)
+        check_activations(x, self.channels)
         if offset is not None:
             check_integers("Offset", offset, 0, self._max_offset)
         windows = square_windows(x, offset, self._stride, self._padding).to(torch.int32)
@@ -137,7 +112,7 @@ class IntegerDepthwise(nn.Module):
 class IntegerPointwise(nn.Module):
     """A 1x1 convolution, requantized.
 
-    A sum is at most ``C * 128 * 2**(weight_bits - 1)``, for which :func:`max_inputs` bounds C.
+    A sum is at most ``C * 128 * 2**(weight_bits - 1)``, for which :func:`sw.nn.max_inputs` bounds C.
 
     Parameters
     ----------
@@ -157,7 +132,7 @@ class IntegerPointwise(nn.Module):
     def __init__(self, weight: Tensor, requantize: Requantize, *, weight_bits: int = 4) -> None:
         check_integers("Weight", weight)
         check_shape("Pointwise weight", weight, ("K", "C"))
-        _check_weights(weight, weight_bits, weight.shape[1])
+        check_weights(weight, weight_bits, weight.shape[1])
         _check_channels(weight, requantize)
         super().__init__()
         self.register_buffer("weight", weight.to(torch.int8).clone())
@@ -176,11 +151,8 @@ class IntegerPointwise(nn.Module):
 
     def accumulate(self, x: Tensor) -> Tensor:
         """Return the 24-bit sums of int8 codes (N, C, H, W) as int32, (N, K, H, W)."""
-        _check_activations(x, self.in_channels)
-        weight = self.weight.to(torch.int32)
-        if x.device.type == "cpu":
-            return torch.einsum("kc,nchw->nkhw", weight, x.to(torch.int32))
-        return _sum_by_channel(weight, x)
+        check_activations(x, self.in_channels)
+        return pointwise_sums(self.weight, x)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return int8 codes, (N, K, H, W)."""
@@ -189,14 +161,6 @@ class IntegerPointwise(nn.Module):
     def extra_repr(self) -> str:
         """Say the geometry."""
         return f"{self.in_channels}, {self.out_channels}, weight_bits={self._weight_bits}"
-
-
-def _sum_by_channel(weight: Tensor, x: Tensor) -> Tensor:
-    """Return the sums one input channel after the other: torch has matrix products of integers for the CPU only."""
-    sums = torch.zeros(x.shape[0], weight.shape[0], *x.shape[2:], dtype=torch.int32, device=x.device)
-    for channel in range(weight.shape[1]):
-        sums += weight[:, channel, None, None] * x[:, channel, None]
-    return sums
 
 
 class IntegerDeformableBlock(nn.Module):

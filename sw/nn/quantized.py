@@ -31,8 +31,8 @@ class QuantizedDeformableConv2d(nn.Module):
         What rounds every weight, those that predict offsets included; by default a :class:`WeightQuantizer` to int4.
     input, between, output : torch.nn.Module, optional
         What rounds the activations; by default :class:`ActivationQuantizer` each. Any layer of ``sw.quantize`` for any
-        other format, ``torch.nn.Identity()`` for none. A layer that already saw its input's producer may be shared.
-        ``between`` is unused where there is one convolution.
+        other format, ``torch.nn.Identity()`` for none. Several layers may share one, and with it its range. ``between``
+        is unused where there is one convolution.
     integer_shift : int, bits, optional
         Round as the integer path does (:func:`sw.nn.integer_requantization`): the factor of each channel to so many
         fractional bits, the product and the bias each by itself. In evaluation the codes are then those that

@@ -1,11 +1,19 @@
 """The scales and biases of a requantization, from the steps and zero points on both sides."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from sw.nn.activation_quantizer import ActivationQuantizer
 from sw.nn.requantize import MAX_BIAS, MAX_SCALE, MIN_BIAS, OFFSET, SHIFT, Requantize, check_offset, check_shift
 from sw.nn.rounding import round_half_up
+
+
+def check_codes(noun: str, quantizer: nn.Module) -> None:
+    """Raise unless ``quantizer`` is an :class:`ActivationQuantizer` to 8 bits."""
+    if not isinstance(quantizer, ActivationQuantizer):
+        raise TypeError(f"{noun} quantizer must be an ActivationQuantizer, not {type(quantizer).__name__!r}")
+    if quantizer.bits != 8:
+        raise ValueError(f"{noun} quantizer must be of 8 bits, not {quantizer.bits}")
 
 
 def channel_scales(weight_scale: Tensor, source: ActivationQuantizer, target: ActivationQuantizer,
@@ -63,11 +71,8 @@ def integer_requantization(weight: Tensor, weight_scale: Tensor, bias: Tensor | 
     """
     check_shift(shift)
     check_offset(offset)
-    for noun, quantizer in (("Source", source), ("Target", target)):
-        if not isinstance(quantizer, ActivationQuantizer):
-            raise TypeError(f"{noun} quantizer must be an ActivationQuantizer, not {type(quantizer).__name__!r}")
-        if quantizer.bits != 8:
-            raise ValueError(f"{noun} quantizer must be of 8 bits, not {quantizer.bits}")
+    check_codes("Source", source)
+    check_codes("Target", target)
     exact = channel_scales(weight_scale, source, target, shift)
     scale = round_half_up(exact)
     if bool((scale > MAX_SCALE).any()):

@@ -1,16 +1,16 @@
-"""Chains of dot products of blocks with shared scales: several vectors of activations against several blocks of weights."""
+"""Chains of dot products of blocks with shared scales: several vectors against several blocks of weights."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sw.formats import BlockFormat, OverflowPolicy, RoundingMode, ScalarFormat
 from sw.formats.check import check_integer
 from sw.reference.block import FLOAT32, BlockDot
+from sw.reference.memoryless import MemorylessRun
 from sw.reference.model import Codes, Port, check_inputs
 from sw.reference.sparse_chain import MAX_LENGTH, MAX_VECTORS
 
@@ -107,9 +107,9 @@ class BlockChain:
             answers.append(codes)
         return answers
 
-    def start(self, sequences: int) -> "_BlockChainRun":
+    def start(self, sequences: int) -> MemorylessRun:
         """Return fresh sequences: see :class:`sw.reference.model.Stream`."""
-        return _BlockChainRun(self, sequences)
+        return MemorylessRun(self, sequences)
 
     def evaluate(self, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
         """Return the results of each of many transfers.
@@ -128,18 +128,3 @@ class BlockChain:
                   "a_scale": np.broadcast_to(inputs["activation_scales"][:, :, None], pairs).reshape(-1),
                   "b_scale": np.broadcast_to(inputs["weight_scales"][:, None, :], pairs).reshape(-1)}
         return {"o": self.dot.evaluate(fields)["o"].reshape(count, self.vectors * self.blocks)}
-
-
-class _BlockChainRun:
-    """Sequences of transfers through a chain, which remembers nothing of them; a :class:`sw.reference.model.Run`."""
-
-    def __init__(self, model: BlockChain, sequences: int) -> None:
-        self._model, self._sequences = model, sequences
-
-    def accept(self, inputs: Mapping[str, Codes], accepted: NDArray[np.bool_]) -> Sequence[
-            tuple[NDArray[np.bool_], Mapping[str, Codes]]]:
-        """Take one transfer in every marked sequence: see :class:`sw.reference.model.Run`."""
-        return []
-
-    def reset(self, which: NDArray[np.bool_]) -> None:
-        """Put the marked sequences back to the state after power-up, in which they always are."""

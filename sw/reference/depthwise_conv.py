@@ -28,7 +28,7 @@ class DepthwiseConvolution:
         Samples of a window: 1 to 65,536, and lanes times taps no more than that.
     result : ScalarFormat, optional
         With None, the result is the exact sum, a two's complement integer of ``dot.sum_grid.width`` bits in units of
-        ``2**dot.sum_exponent``. ``int24`` is the paper's accumulator, which holds every sum of up to 8192 products of
+        ``2**dot.sum_exponent``. ``int24`` is the paper's accumulator, which holds every sum of up to 8191 products of
         int8 and int4.
     rounding : RoundingMode
     overflow : OverflowPolicy

@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from sw.formats import FixedPointFormat, ScalarFormat
 from sw.formats.check import check_integer
 from sw.reference.dot import Dot
+from sw.reference.memoryless import MemorylessRun
 from sw.reference.model import Codes, Port, check_inputs
 from sw.reference.value_array import decode_array, to_integers
 
@@ -217,9 +217,9 @@ class SparseDspChain:
 
     # The same for many sequences at once.
 
-    def start(self, sequences: int) -> "_ChainRun":
+    def start(self, sequences: int) -> MemorylessRun:
         """Return fresh sequences: see :class:`sw.reference.model.Stream`."""
-        return _ChainRun(self, sequences)
+        return MemorylessRun(self, sequences)
 
     def evaluate(self, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
         """Return the results of each of many transfers.
@@ -260,25 +260,6 @@ class SparseDspChain:
         sums = (x * y).reshape(-1, kept).sum(axis=1) & ((1 << width) - 1)
         codes: Codes = sums.astype(np.uint64).reshape(shape)
         return codes
-
-
-class _ChainRun:
-    """Sequences of transfers through a chain, which remembers nothing of them; a :class:`sw.reference.model.Run`."""
-
-    def __init__(self, model: SparseDspChain, sequences: int) -> None:
-        self._model, self._sequences = model, sequences
-
-    def accept(self, inputs: Mapping[str, Codes], accepted: NDArray[np.bool_]) -> Sequence[
-            tuple[NDArray[np.bool_], Mapping[str, Codes]]]:
-        """Take one transfer in every marked sequence: see :class:`sw.reference.model.Run`."""
-        outputs = {}
-        for name, codes in self._model.evaluate({name: codes[accepted] for name, codes in inputs.items()}).items():
-            outputs[name] = np.zeros((self._sequences, *codes.shape[1:]), dtype=codes.dtype)
-            outputs[name][accepted] = codes
-        return [(accepted.copy(), outputs)]
-
-    def reset(self, which: NDArray[np.bool_]) -> None:
-        """Put the marked sequences back to the state after power-up, in which they always are."""
 
 
 def _is_power(number: int) -> bool:

@@ -78,8 +78,8 @@ class SquareOffset:
                 raise ValueError(f"{noun} must be one of integers, without fraction bits, not {fmt.name}")
         for noun, number, low, high in (
                 ("Scale bits", self.scale_bits, 1, MAX_FACTOR_BITS), ("Bias bits", self.bias_bits, 1, MAX_FACTOR_BITS),
-                ("Fraction bits", self.fraction_bits, 0, MAX_FACTOR_BITS), ("Max offset", self.max_offset, 1, MAX_OFFSET),
-                ("Min offset", self.min_offset, 0, self.max_offset)):
+                ("Fraction bits", self.fraction_bits, 0, MAX_FACTOR_BITS),
+                ("Max offset", self.max_offset, 1, MAX_OFFSET), ("Min offset", self.min_offset, 0, self.max_offset)):
             check_integer(noun, number)
             if not low <= number <= high:
                 raise ValueError(f"{noun} must be between {low} and {high}, not {number!r}")

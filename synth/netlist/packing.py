@@ -169,7 +169,8 @@ def _index_plane(bit: int, words: npt.NDArray[np.uint64]) -> Planes:
 
 def planes_to_integers(planes: Planes) -> list[int]:
     """Return each plane as one integer: bit *k* is vector *k*."""
-    return [int.from_bytes(row.tobytes(), "little") for row in np.ascontiguousarray(planes, _WORD)]
+    data, size = planes.astype(_WORD, copy=False).tobytes(), 8 * planes.shape[1]
+    return [int.from_bytes(data[start:start + size], "little") for start in range(0, len(data), size)]
 
 
 def integers_to_planes(integers: Sequence[int], words: int) -> Planes:

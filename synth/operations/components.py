@@ -26,7 +26,7 @@ COMPONENTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "SystolicArray": ("dot.systolic_array", "SystolicArray", ("pipeline", "hard_multiplier")),
     "DeformableLineBuffer": ("conv.line_buffer", "DeformableLineBuffer", ()),
     "BoundedLineBuffer": ("conv.bounded_line_buffer", "BoundedLineBuffer", ()),
-    "DeformableConvolution": ("conv.deformable_conv", "DeformableConvolution", ("pipeline", "hard_multiplier")),
+    "DeformableConvolution": ("conv.deformable_conv", "DeformableConv", ("pipeline", "hard_multiplier")),
     "DepthwiseConvolution": ("conv.depthwise_conv", "DepthwiseConv", ("pipeline", "hard_multiplier")),
     "PointwiseConvolution": ("conv.pointwise_conv", "PointwiseConv", ("pipeline", "hard_multiplier")),
     "Requantization": ("conv.requantize", "Requantize", ("pipeline", "hard_multiplier")),

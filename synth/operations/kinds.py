@@ -107,18 +107,19 @@ _KINDS = (
     OperationKind(
         name="deformable_conv", summary="deformable depthwise 3x3 and 1x1 convolution of whole feature maps",
         options=("fmt", "fmt_b", "lanes", "height", "width", "channels", "output_channels", "stride", "offsets",
-                 "max_offset", "rows", "read_ports"), rounded=False,
+                 "max_offset", "read_ports", "packed"), rounded=False,
         model=dataflow.deformable_convolution,
         formula=lambda model: f"{model.channels} → {model.output_channels} channels of {model.activation.name} × "
                               f"{model.weight.name}, {_map(model)}",
-        stimulus=dataflow.loaded_maps, implementation=("rows", "read_ports")),
+        stimulus=dataflow.loaded_maps, implementation=("read_ports", "packed")),
     OperationKind(
         name="depthwise", summary="a tap for each of a window's samples, channel by channel",
         options=("fmt", "fmt_b", "out_fmt", "lanes", "taps"), model=dataflow.depthwise_convolution,
         formula=lambda model: f"{model.lanes} × {model.taps} {_pair(model)} → {_name(model.result)}"),
     OperationKind(
         name="pointwise", summary="1x1 convolution: accumulators that share their activations",
-        options=("fmt", "fmt_b", "out_fmt", "lanes", "output_lanes", "terms"), model=dataflow.pointwise_convolution,
+        options=("fmt", "fmt_b", "out_fmt", "lanes", "output_lanes", "terms", "packed"),
+        implementation=("packed",), model=dataflow.pointwise_convolution,
         formula=lambda model: f"{model.input_lanes} × {model.output_lanes} {_pair(model.cell)} → "
                               f"{_name(model.cell.result)}"),
     OperationKind(

@@ -31,7 +31,7 @@ FLAGS = {
     "height": "--height", "width": "--width", "channels": "--channels", "output_channels": "--output-channels",
     "channel_groups": "--channel-groups", "stride": "--stride", "offsets": "--offsets", "max_offset": "--max-offset",
     "padding": "--padding", "rows": "--rows", "depth": "--depth", "read_ports": "--read-ports", "length": "--length", "block": "--block",
-    "vectors": "--vectors", "smallest": "--smallest", "cascade": "--cascade", "code_widths": "--code-widths",
+    "vectors": "--vectors", "smallest": "--smallest", "cascade": "--cascade", "packed": "--packed", "code_widths": "--code-widths",
 }
 """Options that only some operations take, by attribute name."""
 
@@ -74,6 +74,7 @@ class Request:
     smallest: int | None = None
     cascade: int | None = None
     depth: int | None = None
+    packed: int | None = None
     code_widths: str | None = None
     rounding: str = "nearest-even"
     overflow: str = "saturate"

@@ -53,6 +53,7 @@ def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
                             ("length", "multipliers in the chain"), ("block", "the M of N:M sparsity"),
                             ("vectors", "activation vectors that share the weights"),
                             ("smallest", "least N of N:M sparsity"),
+                            ("packed", "most products that share a DSP block"),
                             ("cascade", "multipliers that hand their sums on without an adder between them")):
         noun = name.replace("-", " ").capitalize()
         group.add_argument(f"--{name}", metavar="N", type=positive(noun), help=help_text)

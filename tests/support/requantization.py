@@ -4,7 +4,7 @@ import numpy as np
 
 
 def telling_inputs(model, vectors, seed):
-    """Return ``vectors`` inputs whose results lie about the range, some at a half or an end, and as many random ones."""
+    """Return ``vectors`` inputs with results about the range, some at a half or an end, and as many random ones."""
     rng = np.random.default_rng(seed)
     acc, bias = model.accumulator, model.bias
     shape = (vectors, model.lanes)

@@ -69,7 +69,7 @@ class BlockPort:
     own, others : DuringWrite
         What it shows of its own writes, and what the other ports on its clock show of them.
     reset : Signal
-        Loads ``reset_value`` into the output; while enabled only, if ``reset_gated``.
+        Loads ``reset_value`` into the output; if ``reset_gated`` and synchronous, only while the port is enabled.
     initial : int
         The output after configuration.
     """
@@ -181,11 +181,14 @@ def _latch(view: CellView, port: BlockPort, word: Sequence[Signal]) -> list[Sign
         word = [view.mux(write, bit, data) for bit, write, data in zip(word, port.write, port.data, strict=True)]
     elif port.write and port.own is DuringWrite.HOLD:
         enable = view.and_(enable, view.not_(port.writing))
+    reset = port.reset
+    if port.reset_gated and not port.reset_asynchronous:
+        reset = view.and_(reset, port.enable)            # of the port: a write that holds the output does not hinder it
     output = []
     for index, bit in enumerate(word):
         kind = ("async" if port.reset_asynchronous else "sync") + (
             "_set" if port.reset_value >> index & 1 else "_reset")
         output.append(view.flip_flop(
             bit, port.clock, rising=port.rising, enable=enable, initial=bool(port.initial >> index & 1),
-            controls=Controls(**{kind: port.reset}), enable_over_sync=port.reset_gated))
+            controls=Controls(**{kind: reset})))
     return output

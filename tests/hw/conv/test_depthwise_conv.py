@@ -29,19 +29,18 @@ def extremes(model, vectors, seed):
 
 def test_any_formats(tmp_path):
     components = [
-        DepthwiseConv(2), DepthwiseConv(3, result=INT24, hard_multiplier=True),
-        DepthwiseConv(2, E4M3, E2M1, taps=4, result=parse("bfloat16")), DepthwiseConv(1, E2M1, INT4, taps=9),
-        DepthwiseConv(2, parse("fixed<6,3>"), INT4, taps=5, result=parse("fixed<7,1>"), overflow=OverflowPolicy.WRAP,
-                      **STOCHASTIC),
-        DepthwiseConv(2, parse("posit<5,1>"), INT4, taps=2, result=parse("posit<6,1>")), DepthwiseConv(4, taps=1)]
+        DepthwiseConv(1), DepthwiseConv(2, taps=4, result=INT24, hard_multiplier=True), DepthwiseConv(4, taps=1),
+        DepthwiseConv(2, E2M1, INT4, taps=3, result=parse("e3m2")), DepthwiseConv(1, parse("posit<5,1>"), INT4, taps=2),
+        DepthwiseConv(2, parse("fixed<5,3>"), INT4, taps=3, result=parse("fixed<6,1>"), overflow=OverflowPolicy.WRAP,
+                      **STOCHASTIC)]
     for component, circuit in zip(components, gates.build(components, tmp_path), strict=True):
         assert_function_right(component, circuit, extremes(component.model, 100, seed=3), str(component.model))
 
 
 def test_pipeline_delays_every_result_by_its_latency(tmp_path):
     components = [DepthwiseConv(2, taps=3, pipeline=1), DepthwiseConv(2, taps=3, pipeline=4),
-                  DepthwiseConv(1, E2M1, INT4, taps=3, result=INT4, pipeline=3, **STOCHASTIC)]
-    cycles = 50
+                  DepthwiseConv(1, E2M1, INT4, taps=2, result=INT4, pipeline=3, **STOCHASTIC)]
+    cycles = 40
     for component, circuit in zip(components, gates.build(components, tmp_path), strict=True):
         model, latency = component.model, component.pipeline
         assert component.latency == latency

@@ -156,7 +156,8 @@ def check_netlist(component, target, folder, *, samples, seed=0):
 @pytest.mark.parametrize(("target", "read_ports", "memory"), [
     ("ecp5", 3, "TRELLIS_DPR16X4"),
     *(pytest.param(target, ports, memory, marks=pytest.mark.slow) for target, ports, memory in (
-        ("ecp5", 1, "TRELLIS_DPR16X4"), ("ice40", 3, "SB_DFFE"), ("ice40", 1, "SB_RAM40_4K"), ("nexus", 3, "DPR16X4"), ("nexus", 1, "DPR16X4"),
+        ("ecp5", 1, "TRELLIS_DPR16X4"), ("ice40", 3, "SB_DFFE"), ("ice40", 1, "SB_RAM40_4K"),
+        ("nexus", 3, "DPR16X4"), ("nexus", 1, "DPR16X4"),
         ("gowin", 3, "RAM16SDP4"), ("gowin", 1, "RAM16SDP4"), ("xc7", 3, "RAM32M"), ("xc7", 1, "RAM32M"),
         ("xcup", 3, "RAM32M16"), ("xcup", 1, "RAM32M16")))])
 def test_mapped_netlists_are_right(tmp_path, target, read_ports, memory):

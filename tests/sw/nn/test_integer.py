@@ -16,7 +16,7 @@ from sw.nn import (
     deformable_conv2d,
     max_inputs,
 )
-from sw.nn.integer import _sum_by_channel
+from sw.nn.sums import _sum_by_channel
 
 
 def integers(low, high, *shape, seed=0):

@@ -124,12 +124,13 @@ def test_mixed_meets_the_density_to_less_than_a_step(density):
     assert torch.equal(nonzeros, counts.repeat_interleave(16, 0))
 
 
-@pytest.mark.parametrize("value", [0.1, 0.3, 0.7, 1.1, 2.3, 3.7])
+@pytest.mark.parametrize("value", [0.1, 0.9, 1.7, 1.8, 3.3])
 def test_mixed_with_equal_scores_comes_as_close_as_it_can(value):
     """Steps of equal worth that rounding makes unequal are still taken in their order."""
-    blocks = NMBlocks(m=4, allowed=(0, 1, 2, 4), rows=3, columns=4)
-    for wanted in range(13):
-        counts = MixedNM(density=wanted / 12, blocks=blocks).counts(torch.full((3, 4), value))
+    blocks = NMBlocks(m=8, allowed=(0, 1, 3, 5, 8), rows=3, columns=8)
+    scores = torch.full((3, 8), value, dtype=torch.float64)
+    for wanted in range(25):
+        counts = MixedNM(density=wanted / 24, blocks=blocks).counts(scores)
         assert int(counts) == max(n for n in blocks.allowed if n * 3 <= wanted)
 
 

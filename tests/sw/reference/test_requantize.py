@@ -48,7 +48,8 @@ def test_the_published_formula():
 @pytest.mark.parametrize(("acc", "scale", "bias", "want"), [
     (0, 0, 0, -128), (1 << 15, 1, 0, -127), ((1 << 15) - 1, 1, 0, -128), (-(1 << 15), 1, 1, -127),
     (1, 1 << 15, 0, -127), (-1, 1 << 15, 1, -127), (255, 65535, 0, 127), (256, 65535, 0, 127),
-    (-(1 << 23), 65535, 0, -128), ((1 << 23) - 1, 65535, -(1 << 15), 127), (0, 0, 255, 127), (0, 0, 254, 126), (0, 0, -1, -128),
+    (-(1 << 23), 65535, 0, -128), ((1 << 23) - 1, 65535, -(1 << 15), 127), (0, 0, 255, 127), (0, 0, 254, 126),
+    (0, 0, -1, -128),
 ])
 def test_halves_are_rounded_up_and_ends_are_kept(acc, scale, bias, want):
     for relu in (False, True):  # which changes nothing where the clamp cuts at the zero point
