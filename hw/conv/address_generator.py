@@ -1,7 +1,7 @@
 """Where the nine samples of a square deformable convolution are: three banks, three addresses, and what is outside."""
 
 from amaranth.hdl import *
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.conv.raster import map_shape, wrap
@@ -37,7 +37,7 @@ class DeformableAddressGenerator(wiring.Component):
         Position, its row's bank, and where its word is in there: see :class:`hw.conv.raster.RasterPosition`.
     offset : In(range(reach + 1))
         The distance d.
-    banks, addresses : Out(array of 3)
+    banks, addresses : Out(3 numbers)
         Of the rows and columns -d, 0, +d. What lies outside the map means nothing.
     row_inside, column_inside : Out(3)
         Whether these rows and columns lie in the map.
@@ -52,7 +52,7 @@ class DeformableAddressGenerator(wiring.Component):
         super().__init__({
             "enable": In(1), "shape": In(map_shape(model)), "y": In(range(model.height)), "x": In(range(model.width)),
             "bank": In(range(rows)), "address": In(range(depth)), "offset": In(range(model.reach + 1)),
-            "banks": Out(data.ArrayLayout(range(rows), 3)), "addresses": Out(data.ArrayLayout(range(depth), 3)),
+            "banks": Out(3 * (rows - 1).bit_length()), "addresses": Out(3 * (depth - 1).bit_length()),
             "row_inside": Out(3), "column_inside": Out(3)})
 
     def elaborate(self, platform):
@@ -70,5 +70,5 @@ class DeformableAddressGenerator(wiring.Component):
         for name, value in computed.items():
             with m.If(self.enable):
                 value = delay(m, value, 1, name=f"{name}_1")
-            m.d.comb += Value.cast(getattr(self, name)).eq(value)
+            m.d.comb += getattr(self, name).eq(value)
         return m

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulate.streamed import stream_members
-from hw.conv.line_memory import LineMemory, select_word
+from hw.conv.line_memory import LineMemory, select_word, split_words
 from hw.conv.line_schedule import LineSchedule, fewest_rows, queued_positions
 from hw.conv.offset_queue import OffsetQueue
 from hw.conv.raster import wrap
@@ -124,7 +124,9 @@ class BoundedLineBuffer(wiring.Component):
             memory.write.eq(schedule.write), memory.write_bank.eq(schedule.written.bank),
             memory.write_address.eq(schedule.written.address), memory.write_word.eq(self.i.payload.pixel),
             memory.read.eq(advance), memory.addresses.eq(arbiter.addresses),
-            arbiter.samples.eq(addresses.samples), arbiter.proceed.eq(proceed), arbiter.advance.eq(advance),
+            arbiter.sample_banks.eq(addresses.banks), arbiter.sample_addresses.eq(addresses.addresses),
+            arbiter.sample_inside.eq(addresses.inside),
+            arbiter.proceed.eq(proceed), arbiter.advance.eq(advance),
         ]
         taken, leaves = Signal(), Signal.like(schedule.leaves)  # with a reset: at power-up there is no position
         with m.If(proceed):
@@ -138,12 +140,12 @@ class BoundedLineBuffer(wiring.Component):
     def _assemble(self, m, memory, arbiter, advance):
         """Put the words that have been read, and padding, into the window."""
         padding = C(self._model.padding, self._model.element.width).replicate(self._model.lanes)
-        words = [Value.cast(word) for bank in memory.words for word in bank]
+        words, chosen = split_words(memory.words, self._rows * self._read_ports), split_words(arbiter.words, len(TAPS))
         samples = []
         for tap in range(len(TAPS)):
             sample = Signal(len(padding), name=f"sample_{tap}", reset_less=True)
             with m.If(advance & (arbiter.granted[tap] | ~arbiter.inside[tap])):
-                m.d.sync += sample.eq(Mux(arbiter.inside[tap], select_word(words, arbiter.words[tap]), padding))
+                m.d.sync += sample.eq(Mux(arbiter.inside[tap], select_word(words, chosen[tap]), padding))
             samples.append(sample)
         valid = Signal()
         with m.If(advance):
@@ -151,12 +153,8 @@ class BoundedLineBuffer(wiring.Component):
         m.d.comb += [self.o.valid.eq(valid), Value.cast(self.o.payload).eq(Cat(samples))]
 
 
-def _sample_layout(rows, depth):
-    return data.ArrayLayout(data.StructLayout({"bank": range(rows), "address": range(depth), "inside": 1}), len(TAPS))
-
-
 class SampleAddresses(wiring.Component):
-    """Bank, address and inside of each of nine samples, without registers.
+    """Bank and address of each of nine samples, and whether it lies in the map, without registers.
 
     Parameters
     ----------
@@ -172,8 +170,8 @@ class SampleAddresses(wiring.Component):
         ``y``, ``x``, ``bank`` and ``address`` of the window's position.
     offset : In
         The codes of its offsets.
-    samples : Out(array of 9)
-        ``bank``, ``address`` and ``inside`` of each.
+    banks, addresses : Out(9 numbers), inside : Out(9)
+        Of the samples. Outside the map, bank and address mean nothing.
     """
 
     def __init__(self, model, *, rows, depth):
@@ -181,21 +179,22 @@ class SampleAddresses(wiring.Component):
         super().__init__({
             "position": In(data.StructLayout({"y": range(model.height), "x": range(model.width), "bank": range(rows),
                                               "address": range(depth)})),
-            "offset": In(model.inputs["offset"].bits), "samples": Out(_sample_layout(rows, depth))})
+            "offset": In(model.inputs["offset"].bits), "banks": Out(len(TAPS) * (rows - 1).bit_length()),
+            "addresses": Out(len(TAPS) * (depth - 1).bit_length()), "inside": Out(len(TAPS))})
 
     def elaborate(self, platform):
         m = Module()
-        model, position, width = self._model, self.position, self._model.inputs["offset"].width
+        model, position, offsets = self._model, self.position, split_words(self.offset, 2 * len(TAPS))
+        banks, addresses, inside = [], [], []
         for tap, (ky, kx) in enumerate(TAPS):
             dy, dx = (Signal(range(-model.back, model.reach + 1), name=f"{axis}_{tap}") for axis in ("dy", "dx"))
-            m.d.comb += [dy.eq(self.offset.word_select(2 * tap, width) + model.min_offset + ky),
-                         dx.eq(self.offset.word_select(2 * tap + 1, width) + model.min_offset + kx)]
+            m.d.comb += [dy.eq(offsets[2 * tap] + model.min_offset + ky),
+                         dx.eq(offsets[2 * tap + 1] + model.min_offset + kx)]
             y, x = position.y + dy, position.x + dx
-            m.d.comb += [
-                self.samples[tap].bank.eq(wrap(position.bank + dy, self._rows)),
-                self.samples[tap].address.eq(position.address + dx * model.channel_groups),
-                self.samples[tap].inside.eq((y >= 0) & (y < model.height) & (x >= 0) & (x < model.width)),
-            ]
+            banks.append(wrap(position.bank + dy, self._rows))
+            addresses.append((position.address + dx * model.channel_groups)[:len(position.address)])
+            inside.append((y >= 0) & (y < model.height) & (x >= 0) & (x < model.width))
+        m.d.comb += [self.banks.eq(Cat(banks)), self.addresses.eq(Cat(addresses)), self.inside.eq(Cat(inside))]
         return m
 
 
@@ -210,8 +209,8 @@ class BankArbiter(wiring.Component):
 
     Members
     -------
-    samples : In(array of 9)
-        Of the window that comes next, as :class:`SampleAddresses` has it.
+    sample_banks, sample_addresses : In(9 numbers), sample_inside : In(9)
+        Of the window that comes next, as :class:`SampleAddresses` has them.
     taken : In(1), leaves : In
         Whether there is one, and how many rows are no longer needed once it has been read.
     advance, proceed : In(1)
@@ -220,9 +219,9 @@ class BankArbiter(wiring.Component):
         Whether nothing of the window is left after this cycle.
     released : Out
         ``leaves`` of the window whose last sample is read in this cycle, or 0.
-    addresses : Out(array of rows of read_ports)
+    addresses : Out(rows * read_ports numbers)
         What is read in this cycle.
-    granted, inside : Out(9), words : Out(array of 9)
+    granted, inside : Out(9), words : Out(9 numbers)
         What has been read in the last one: which samples, and where among the words of all banks; and which samples of
         their window lie in the map.
     complete : Out(1)
@@ -232,46 +231,50 @@ class BankArbiter(wiring.Component):
     def __init__(self, model, *, rows, depth, read_ports):
         self._rows, self._depth, self._read_ports = rows, depth, read_ports
         advance, taps = range(model.stride + 1), len(TAPS)
+        bank, address, word = ((limit - 1).bit_length() for limit in (rows, depth, rows * read_ports))
         super().__init__({
-            "samples": In(_sample_layout(rows, depth)), "taken": In(1), "leaves": In(advance), "advance": In(1),
-            "proceed": In(1), "ends": Out(1), "released": Out(advance),
-            "addresses": Out(data.ArrayLayout(data.ArrayLayout(range(depth), read_ports), rows)),
-            "granted": Out(taps), "inside": Out(taps), "complete": Out(1),
-            "words": Out(data.ArrayLayout(range(rows * read_ports), taps))})
+            "sample_banks": In(taps * bank), "sample_addresses": In(taps * address), "sample_inside": In(taps),
+            "taken": In(1), "leaves": In(advance), "advance": In(1), "proceed": In(1), "ends": Out(1),
+            "released": Out(advance), "addresses": Out(rows * read_ports * address), "granted": Out(taps),
+            "inside": Out(taps), "complete": Out(1), "words": Out(taps * word)})
 
     def elaborate(self, platform):
         m = Module()
-        taps, ports = range(len(TAPS)), self._read_ports
-        samples = Signal(self.samples.shape(), reset_less=True)
-        pending, busy, leaves = Signal(len(taps), reset_less=True), Signal(), Signal.like(self.leaves)
-        rank = [sum((pending[other] & (samples[other].bank == samples[tap].bank) for other in range(tap)), C(0, 1))
-                for tap in taps]
-        grant = Signal(len(taps))
-        m.d.comb += [
-            *(grant[tap].eq(pending[tap] & (rank[tap] < ports)) for tap in taps),
-            self.ends.eq(~busy | ~(pending & ~grant).any()),
-            self.released.eq(Mux(busy & self.ends & self.advance, leaves, 0)),
-        ]
+        taps, ports, count = range(len(TAPS)), self._read_ports, len(TAPS)
+        pending, busy, leaves = Signal(count, reset_less=True), Signal(), Signal.like(self.leaves)
+        grant = Signal(count)
         with m.If(self.proceed):
-            m.d.sync += [samples.eq(self.samples), busy.eq(self.taken), leaves.eq(self.leaves),
-                         pending.eq(Cat(sample.inside for sample in self.samples))]
+            m.d.sync += [pending.eq(self.sample_inside), busy.eq(self.taken), leaves.eq(self.leaves)]
+            banks, addresses, inside = (delay(m, getattr(self, f"sample_{name}"), 1, name=name)
+                                        for name in ("banks", "addresses", "inside"))
         with m.Elif(self.advance):
             m.d.sync += pending.eq(pending & ~grant)
-        for bank in range(self._rows):
-            for port in range(ports):
-                chosen = [Mux(grant[tap] & (samples[tap].bank == bank) & (rank[tap] == port), samples[tap].address, 0)
-                          for tap in taps]
-                address = chosen[0]
-                for other in chosen[1:]:
-                    address = address | other
-                m.d.comb += self.addresses[bank][port].eq(address)
+        banks, addresses = split_words(banks, count), split_words(addresses, count)
+        # How many samples go before this one at its bank.
+        rank = [sum((pending[other] & (banks[other] == banks[tap]) for other in range(tap)), C(0, 1)) for tap in taps]
+        m.d.comb += [
+            grant.eq(Cat(pending[tap] & (rank[tap] < ports) for tap in taps)),
+            self.ends.eq(~busy | ~(pending & ~grant).any()),
+            self.released.eq(Mux(busy & self.ends & self.advance, leaves, 0)),
+            self.addresses.eq(Cat(
+                _any(Mux(grant[tap] & (banks[tap] == bank) & (rank[tap] == port), addresses[tap], 0) for tap in taps)
+                for bank in range(self._rows) for port in range(ports))),
+        ]
         complete = Signal()  # with a reset: at power-up there is no window
         with m.If(self.advance):
             m.d.sync += complete.eq(busy & self.ends)
             granted = delay(m, grant, 1, name="granted_later")
-            inside = delay(m, Cat(sample.inside for sample in samples), 1, name="inside_later")
-            words = delay(m, Cat((samples[tap].bank * ports + rank[tap])[:len(self.words[tap])] for tap in taps), 1,
-                          name="words_later")
-        m.d.comb += [self.granted.eq(granted), self.inside.eq(inside), Value.cast(self.words).eq(words),
+            was_inside = delay(m, inside, 1, name="inside_later")
+            width = len(self.words) // count
+            words = delay(m, Cat((banks[tap] * ports + rank[tap])[:width] for tap in taps), 1, name="words_later")
+        m.d.comb += [self.granted.eq(granted), self.inside.eq(was_inside), self.words.eq(words),
                      self.complete.eq(complete)]
         return m
+
+
+def _any(values):
+    """Return the bitwise or of some values."""
+    first, *others = values
+    for value in others:
+        first = first | value
+    return first

@@ -2,6 +2,8 @@
 # The stages belong to a component, which is not always elaborated.
 """The deformable convolution on whole feature maps: line buffer, depthwise, requantize, pointwise, requantize."""
 
+from dataclasses import replace
+
 from amaranth.hdl import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
@@ -15,6 +17,7 @@ from hw.conv.pointwise_conv import PointwiseConv
 from hw.conv.requantize import Requantize
 from hw.conv.streamed_function import StreamedFunction
 from hw.pipeline import require_pipeline
+from sw.formats import FixedPointFormat
 from sw.reference.deformable_convolution import INT4, INT8, INT24, DeformableConvolution
 
 __all__ = ["DeformableConv"]
@@ -107,30 +110,37 @@ class DeformableConv(wiring.Component):
         super().__init__(stream_members(self._model))
 
     def _built(self):
-        """Return the stages by the names of their submodules, in order."""
+        """Return the stages by the names of their submodules, in order.
+
+        Sums are as wide between the stages as they can get, and not as wide as the accumulator: what would follow from
+        a sign that is repeated is left to no synthesizer. (Yosys 0.70 loses the upper bits of a product's register that
+        it packs into a DSP48E1 if they repeat the sign.)
+        """
         model = self._model
         how = {"pipeline": self._pipeline, "hard_multiplier": self._hard_multiplier}
-        buffer, depthwise, pointwise = model.line_buffer, model.depthwise, model.pointwise
+        buffer, depthwise = model.line_buffer, DepthwiseConv(model.lanes, model.activation, model.weight, **how)
+        pointwise = PointwiseConv(replace(model.pointwise.cell, result=None), model.pointwise.output_lanes,
+                                  packed=self._packed, **how)
         stages = {
             "buffer": DeformableLineBuffer(
                 buffer.element, lanes=buffer.lanes, height=buffer.height, width=buffer.width,
                 channel_groups=buffer.channel_groups, stride=buffer.stride, max_offset=buffer.max_offset,
                 padding=buffer.padding, deformable=buffer.deformable, read_ports=self._read_ports),
-            "depthwise": StreamedFunction(DepthwiseConv(
-                depthwise.lanes, a=depthwise.a, b=depthwise.b, result=depthwise.result, **how)),
-            "depthwise_requantization": self._requantize(model.depthwise_requantization),
+            "depthwise": StreamedFunction(depthwise),
+            "depthwise_requantization": self._requantize(model.depthwise_requantization, depthwise),
             "repeater": FrameRepeater(width=model.inputs["data"].bits, length=model.channel_groups,
                                       repeats=model.output_groups),
-            "pointwise": PointwiseConv(pointwise.cell, pointwise.output_lanes, packed=self._packed, **how),
+            "pointwise": pointwise,
         }
         if model.pointwise_requantization is not None:
-            stages["pointwise_requantization"] = self._requantize(model.pointwise_requantization)
+            stages["pointwise_requantization"] = self._requantize(model.pointwise_requantization, pointwise)
         return stages
 
-    def _requantize(self, model):
+    def _requantize(self, model, source):
+        """A stage for the sums of another one."""
         return StreamedFunction(Requantize(
-            model.lanes, accumulator=model.accumulator, result=model.result, offset=model.offset, relu=model.relu,
-            pipeline=self._pipeline, hard_multiplier=self._hard_multiplier))
+            model.lanes, accumulator=FixedPointFormat(width=source.model.outputs["o"].width), result=model.result,
+            offset=model.offset, relu=model.relu, pipeline=self._pipeline, hard_multiplier=self._hard_multiplier))
 
     @property
     def read_ports(self):
@@ -183,8 +193,9 @@ class DeformableConv(wiring.Component):
             _connect(m, results, stages["pointwise_requantization"].i, {"o": "acc"},
                      memories["pointwise_requantization"])
             results = stages["pointwise_requantization"].o
-        m.d.comb += [Value.cast(self.o.payload).eq(Value.cast(results.payload)), self.o.valid.eq(results.valid),
-                     results.ready.eq(self.o.ready)]
+        m.d.comb += [self.o.valid.eq(results.valid), results.ready.eq(self.o.ready)]
+        m.d.comb += [code.eq(result.as_signed())
+                     for code, result in zip(self.o.payload.o, results.payload.o, strict=True)]
         return m
 
     def _memories(self, m):

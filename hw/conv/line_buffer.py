@@ -6,7 +6,7 @@ from amaranth.lib.wiring import In
 
 from hw.accumulate.streamed import stream_members
 from hw.conv.address_generator import DeformableAddressGenerator
-from hw.conv.line_memory import LineMemory, select_word
+from hw.conv.line_memory import LineMemory, select_word, split_words
 from hw.conv.line_schedule import LineSchedule, fewest_rows, queued_positions
 from hw.conv.offset_queue import OffsetQueue
 from hw.conv.raster import map_shape
@@ -29,9 +29,9 @@ class DeformableLineBuffer(wiring.Component):
     A row that is written replaces the one ``rows`` above it. While windows of row r are read, which reach up to row
     ``r - reach``, row ``r + reach + 1`` is being written at most, since its begin overlaps the end of row r: hence
     ``2 * reach + 2`` rows. A map then takes as many cycles as it has transfers, or as its windows take to leave,
-    whichever are more, provided that a row has ``reach * channel_groups + 5`` transfers or more; shorter ones take a
-    few further rows for that. The 15 rows of the published design, of which it writes 8 ahead, are right for offsets to
-    6 and wrong for the 7 that the paper names.
+    whichever are more, provided that a row has ``(reach + 1) * channel_groups + 2`` transfers or more; shorter ones
+    take further rows for that. The 15 rows of the published design, of which it writes 8 ahead, are right for offsets
+    to 6 and wrong for the 7 that the paper names.
 
     Parameters
     ----------
@@ -128,15 +128,13 @@ class DeformableLineBuffer(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        model, lookahead = self._model, self._rows - self._model.back - 1
+        model = self._model
         m.submodules.core = core = LineBufferCore(
-            model, rows=self._rows, lookahead=lookahead, depth=self._depth,
-            queue_depth=queued_positions(model, lookahead), read_ports=self._read_ports)
+            model, rows=self._rows, lookahead=self._rows - model.back - 1, depth=self._depth,
+            read_ports=self._read_ports)
         wiring.connect(m, core.i, wiring.flipped(self.i))
         wiring.connect(m, wiring.flipped(self.o), core.o)
-        m.d.comb += [field.eq(number) for field, number in (
-            (core.shape.height, model.height), (core.shape.width, model.width),
-            (core.shape.channel_groups, model.channel_groups), (core.shape.stride, model.stride))]
+        m.d.comb += [core.shape[name].eq(getattr(model, name)) for name in core.shape.shape().members]
         return m
 
 
@@ -153,10 +151,11 @@ class LineBufferCore(wiring.Component):
         How many rows writing may be ahead: see :class:`hw.conv.line_schedule.LineSchedule`.
     depth : int
         Words of a bank: what a row takes at most.
-    queue_depth : int
-        Most offsets of positions with windows in ``lookahead + 1`` rows that follow each other.
     read_ports : int
         1 or 3.
+    queue_depth : int, optional
+        Most offsets of positions with windows in ``lookahead + 1`` rows that follow each other; by default for maps of
+        the largest shape and stride, which others may exceed.
 
     Members
     -------
@@ -166,9 +165,11 @@ class LineBufferCore(wiring.Component):
         As in :class:`DeformableLineBuffer`.
     """
 
-    def __init__(self, model, *, rows, lookahead, depth, queue_depth, read_ports):
+    def __init__(self, model, *, rows, lookahead, depth, read_ports, queue_depth=None):
         self._model, self._rows, self._lookahead = model, rows, lookahead
-        self._depth, self._queue_depth = max(depth, 2), max(queue_depth, 2)  # an address has one bit at least
+        # An address has one bit at least.
+        self._depth = max(depth, 2)
+        self._queue_depth = max(queued_positions(model, lookahead) if queue_depth is None else queue_depth, 2)
         self._read_ports, self._phases = read_ports, 3 // read_ports
         super().__init__({"shape": In(map_shape(model)), **stream_members(model)})
 
@@ -223,12 +224,12 @@ class LineBufferCore(wiring.Component):
         m.submodules.memory = memory = LineMemory(
             rows=self._rows, depth=self._depth, width=len(Value.cast(self.i.payload.pixel)),
             read_ports=self._read_ports)
+        chosen = split_words(generator.addresses, 3) if self._phases == 1 else [select_word(
+            split_words(generator.addresses, 3), phase)]
         m.d.comb += [
             memory.write.eq(schedule.write), memory.write_bank.eq(schedule.written.bank),
             memory.write_address.eq(schedule.written.address), memory.write_word.eq(self.i.payload.pixel),
-            memory.read.eq(advance),
-            *(memory.addresses[row][port].eq(generator.addresses[port if self._phases == 1 else phase])
-              for row in range(self._rows) for port in range(self._read_ports)),
+            memory.read.eq(advance), memory.addresses.eq(Cat(chosen).replicate(self._rows)),
         ]
         return memory
 
@@ -237,15 +238,15 @@ class LineBufferCore(wiring.Component):
         with m.If(advance):
             banks, row_inside, column_inside = (delay(m, getattr(generator, name), 1, name=f"{name}_later")
                                                 for name in ("banks", "row_inside", "column_inside"))
-        banks = data.View(generator.banks.shape(), banks)
+        words, ports = split_words(memory.words, self._rows * self._read_ports), self._read_ports
         padding = C(self._model.padding, self._model.element.width).replicate(self._model.lanes)
         samples = []
         for row in range(3):
             for column in range(3):
-                words = [memory.words[bank][column if self._phases == 1 else 0] for bank in range(self._rows)]
+                candidates = words[column if self._phases == 1 else 0::ports]
                 inside = row_inside[row] & column_inside[column]
                 sample = Signal(len(padding), name=f"sample_{row}_{column}", reset_less=True)
                 with m.If(advance & (C(1) if self._phases == 1 else phase == column)):
-                    m.d.sync += sample.eq(Mux(inside, select_word(words, banks[row]), padding))
+                    m.d.sync += sample.eq(Mux(inside, select_word(candidates, split_words(banks, 3)[row]), padding))
                 samples.append(sample)
         m.d.comb += Value.cast(self.o.payload).eq(Cat(samples))

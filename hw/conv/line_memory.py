@@ -1,11 +1,11 @@
 """Memories that hold a line of an image each."""
 
 from amaranth.hdl import *
-from amaranth.lib import data, wiring
+from amaranth.lib import wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-__all__ = ["UNDEFINED_COLLISIONS", "LineMemory", "read_later", "select_word"]
+__all__ = ["UNDEFINED_COLLISIONS", "LineMemory", "read_later", "select_word", "split_words"]
 
 
 UNDEFINED_COLLISIONS = {"no_rw_check": 1}
@@ -24,6 +24,18 @@ def read_later(m, memory, address, enable, *, name):
     with m.If(enable):
         m.d.sync += word.eq(port.data)
     return word
+
+
+def split_words(value, count):
+    """Return the ``count`` words of one width that stand side by side in a value.
+
+    Members that hold several words are plain vectors here, not arrays: an array's second word has the name ``words[1]``
+    in a netlist, which abc9 of Yosys 0.70 takes for the second bit of ``words`` where it meets both, so that it stops,
+    or drives one bit twice.
+    """
+    value = Value.cast(value)
+    width = len(value) // count
+    return [value[index * width:(index + 1) * width] for index in range(count)]
 
 
 def select_word(words, index):
@@ -54,22 +66,22 @@ class LineMemory(wiring.Component):
     write : In(1), write_bank : In(range(rows)), write_address : In(range(depth)), write_word : In(width)
     read : In(1)
         Whether ``words`` change at the end of this cycle.
-    addresses : In(array of rows of read_ports)
-    words : Out(array of rows of read_ports)
+    addresses : In(rows * read_ports numbers)
+        Of the first bank's ports, then those of the second.
+    words : Out(rows * read_ports words)
+        What they give.
     """
 
     def __init__(self, *, rows, depth, width, read_ports):
         self._rows, self._depth, self._width, self._read_ports = rows, depth, width, read_ports
-
-        def per_port(shape):
-            return data.ArrayLayout(data.ArrayLayout(shape, read_ports), rows)
-
         super().__init__({
             "write": In(1), "write_bank": In(range(rows)), "write_address": In(range(depth)), "write_word": In(width),
-            "read": In(1), "addresses": In(per_port(range(depth))), "words": Out(per_port(width))})
+            "read": In(1), "addresses": In(rows * read_ports * (depth - 1).bit_length()),
+            "words": Out(rows * read_ports * width)})
 
     def elaborate(self, platform):
-        m = Module()
+        m, ports = Module(), self._rows * self._read_ports
+        addresses, words = split_words(self.addresses, ports), []
         for row in range(self._rows):
             m.submodules[f"bank_{row}"] = bank = Memory(shape=self._width, depth=self._depth, init=[],
                                                         attrs=UNDEFINED_COLLISIONS)
@@ -77,6 +89,6 @@ class LineMemory(wiring.Component):
             m.d.comb += [writer.en.eq(self.write & (self.write_bank == row)), writer.addr.eq(self.write_address),
                          writer.data.eq(self.write_word)]
             for port in range(self._read_ports):
-                word = read_later(m, bank, self.addresses[row][port], self.read, name=f"word_{row}_{port}")
-                m.d.comb += self.words[row][port].eq(word)
+                words.append(read_later(m, bank, addresses[len(words)], self.read, name=f"word_{row}_{port}"))
+        m.d.comb += self.words.eq(Cat(words))
         return m

@@ -30,11 +30,30 @@ class PointwiseConv(wiring.Component):
 
     With ``hard_multiplier``, weights of several outputs share a multiplier, and the activation, where that is exact:
     both operands are signed fixed-point numbers, the cell is an ``ExactMultiplyAccumulate`` without a preload, and the
-    weights fit one operand of the block side by side. 256 products of int8 and int4 then take 128 blocks, two a block,
-    or, three a block, 86 of the 27 by 18 bits of UltraScale+. The width of the operand is the platform's
-    ``factor_widths`` where it has them, otherwise 18 bits.
+    weights fit one operand of the block side by side. 256 products of int8 and int4 then take 128 blocks; with three a
+    block, for which UltraScale+ alone has the width, they take 96, since 16 outputs are five times three and one. The
+    width of the operand is the platform's ``factor_widths`` where it has them, otherwise 18 bits.
 
-    TABLE
+    DSP blocks / LUTs / flip-flops of 4 inputs and 4 outputs, int8 by int4 in 24-bit sums, with ``pipeline=1`` and yosys
+    0.70, streams included, of one, two and three products on a block:
+
+    =====  ==============  ==============  ==============  ==============  ==============  ==============
+           iCE40           ECP5            Nexus           Gowin           Xilinx 7        UltraScale+
+    =====  ==============  ==============  ==============  ==============  ==============  ==============
+    one    16 / 539 / 391  16 / 449 / 583  16 / 634 / 391  16 / 485 / 583  16 / 349 / 199  16 / 349 / 583
+    two    8 / 384 / 441   8 / 475 / 449   8 / 617 / 257   8 / 463 / 449   8 / 265 / 257   8 / 265 / 449
+    three                                                                                  8 / 312 / 475
+    =====  ==============  ==============  ==============  ==============  ==============  ==============
+
+    The same of 16 inputs and 16 outputs:
+
+    ===================  =================  =================
+    products on a block  Xilinx 7           UltraScale+
+    ===================  =================  =================
+    one                                     256 / 5656 / 6919
+    two                  128 / 4601 / 1039  128 / 4601 / 4111
+    three                                   96 / 4996 / 4129
+    ===================  =================  =================
 
     Parameters
     ----------

@@ -3,7 +3,7 @@
 from amaranth.hdl import *
 
 from hw.convert.number import named
-from sw.reference.packing import Packing
+from sw.reference.packing import MAX_OPERAND_WIDTH, MIN_OPERAND_WIDTH, Packing
 
 __all__ = ["borrow_lanes", "fit_packing", "join_lanes", "take_lanes_apart"]
 
@@ -27,8 +27,11 @@ def fit_packing(platform, *, packed_width, shared_width, lanes, terms):
 
     Returns
     -------
-    sw.reference.packing.Packing
+    sw.reference.packing.Packing, or None
+        None where no more than one lane fits, or the operands are none that a packing takes.
     """
+    if not all(MIN_OPERAND_WIDTH <= width <= MAX_OPERAND_WIDTH for width in (packed_width, shared_width)):
+        return None
     fits, sum_width = getattr(platform, "fits", None), getattr(platform, "sum_width", 0)
     for count in range(lanes if fits else 1, 1, -1):
         least = Packing(packed_width=packed_width, shared_width=shared_width, lanes=count, terms=terms)
@@ -38,7 +41,7 @@ def fit_packing(platform, *, packed_width, shared_width, lanes, terms):
                     if fits(packing.operand_width, shared_width) and packing.result_width <= sum_width]
         if packings:
             return next((packing for packing in packings if terms <= packing.max_signed_terms), packings[0])
-    return Packing(packed_width=packed_width, shared_width=shared_width, lanes=1, terms=terms)
+    return None
 
 
 def borrow_lanes(m, operands, *, name):

@@ -118,7 +118,33 @@ class SparseDspChain(wiring.Component):
 
 
 def default_cascade(model, hard_multiplier):
-    """Return the length of the cascades of a chain where it is not given."""
+    """Return the length of the cascades of a chain where it is not given: 2 of hard multipliers.
+
+    DSP blocks / LUTs / flip-flops with yosys 0.70 of chains of int8 with two vectors and every N, with hard multipliers
+    in cascades of so many, and without any:
+
+    ===================  ================  ================  ===============  ==================  =================
+    4 long, blocks of 4  1                 2                 4                without
+    ===================  ================  ================  ===============  ==================  =================
+    iCE40                8 / 398 / 243     8 / 336 / 366     8 / 306 / 622    0 / 1186 / 365
+    ECP5                 8 / 401 / 243     8 / 339 / 434     8 / 305 / 730    0 / 1245 / 365
+    Nexus                8 / 486 / 243     8 / 394 / 414     8 / 304 / 694    0 / 1457 / 365
+    Gowin                8 / 399 / 243     8 / 336 / 436     8 / 308 / 736    0 / 1223 / 365
+    Xilinx 7             4 / 188 / 235     4 / 152 / 354     8 / 126 / 339    0 / 489 / 365
+    UltraScale+          4 / 188 / 235     4 / 118 / 362     4 / 173 / 343    0 / 489 / 365
+    16 long, of 16       1                 2                 4                8
+    iCE40                32 / 4399 / 947   32 / 4121 / 1432  32 / 3995 / 2442
+    ECP5                 32 / 4417 / 947   32 / 4145 / 1704  32 / 3997 / 2874
+    Nexus                                  32 / 4350 / 1624
+    Gowin                                  32 / 4132 / 1706
+    Xilinx 7                               16 / 1913 / 1398
+    UltraScale+          16 / 2214 / 931   16 / 1833 / 1418  16 / 1979 / 1321  16 / 2266 / 1003
+    ===================  ================  ================  ===============  ==================  =================
+
+    What longer cascades save in adders, they take in registers (on Xilinx, in LUTs that shift), so that carrying lanes
+    on over more than 8 products with an overflow adjustment in between, as FlightLLM does, is not worth its while. On
+    Xilinx 7, two products of int8 are the most that leave room for a second lane.
+    """
     return 2 if hard_multiplier and model.is_fixed_point and model.largest > 1 else 1
 
 
@@ -210,13 +236,13 @@ class _ChainCore(wiring.Component):
             packing = fit_packing(
                 platform if self._timing.slices else None, packed_width=operands.a_width, shared_width=operands.b_width,
                 lanes=model.vectors - len(totals), terms=cascade)
-            vectors, before = range(len(totals), len(totals) + packing.lanes), None
-            sums = []
+            vectors = range(len(totals), len(totals) + (packing.lanes if packing else 1))
+            sums, before = [], None
             for place in range(model.length):
                 make = self._slice if self._timing.slices else self._product
                 total, before = make(m, operands, packing, vectors, place, before)
                 total = delay(m, total, cascade - 1 - place % cascade, name=f"total_{vectors[0]}_{place}")
-                sums.append([total.as_signed()] if packing.lanes == 1 else
+                sums.append([total.as_signed()] if packing is None else
                             take_lanes_apart(m, packing, total, name=f"total_{vectors[0]}_{place}"))
             totals += [list(lane) for lane in zip(*sums, strict=True)]
         return totals
@@ -224,8 +250,8 @@ class _ChainCore(wiring.Component):
     def _slice(self, m, operands, packing, vectors, place, before):
         """A multiplier's sum with those before it in its cascade, and its wires to the next one."""
         away = place % self._timing.cascade
-        width, start = ((self._width(self._timing.cascade), 0) if packing.lanes == 1  # one lane is a signed sum
-                        else (packing.result_width, packing.packed_bias))
+        width, start = (packing.result_width, packing.packed_bias) if packing else (
+            self._width(self._timing.cascade), 0)
         a, b = operands.factor(packing, vectors, place, 1 + away), operands.weight(place, 1 + away)
         slice_ = MultiplyAdd(a_width=len(a), b_width=len(b), width=width, start=start, cascaded=away > 0)
         m.submodules[f"slice_{vectors[0]}_{place}"] = slice_

@@ -30,17 +30,21 @@ class SparseOperands:
     def factor(self, packing, vectors, place, cycles):
         """Return the activations of some vectors, packed, that the multiplier in a place takes.
 
+        Without a packing (None), it is that of one vector.
+
         Where there are more multipliers than activations in a block, these borrow from each other before the
         multiplexers, which take a bit more for each lane but the first; otherwise behind them.
         """
         parts, name = [], f"packed_{vectors[0]}_{place}"
-        borrow_first = self._model.length > self._model.block
+        borrow_first = packing is not None and self._model.length > self._model.block
         for index in range(self._model.block):
             lanes = [self._signed(self._payload.activations[vector * self._model.block + index], self._model.a)
                      for vector in vectors]
             parts.append(self._borrowed(vectors[0], index, lanes) if borrow_first else lanes)
         chosen = [self._chosen([part[lane] for part in parts], place, cycles, f"activation_{vector}_{place}")
                   for lane, vector in enumerate(vectors)]
+        if packing is None:
+            return chosen[0]
         return join_lanes(packing, chosen if borrow_first else borrow_lanes(self._m, chosen, name=name))
 
     def _borrowed(self, vector, index, lanes):

@@ -8,6 +8,9 @@ from sw.formats.check import check_boolean, check_integer
 MAX_LANES = 8
 """Most operands on one multiplier: beyond what any family's block holds."""
 
+MIN_OPERAND_WIDTH, MAX_OPERAND_WIDTH = 2, 32
+"""Bits of an operand: a number with a sign, and no more than half of what fits a machine word."""
+
 MAX_SPACING = 128
 """Most bits from one lane to the next."""
 
@@ -53,8 +56,9 @@ class Packing:
     def __post_init__(self) -> None:
         for noun, width in (("Packed width", self.packed_width), ("Shared width", self.shared_width)):
             check_integer(noun, width)
-            if not 2 <= width <= 32:
-                raise ValueError(f"{noun} must be between 2 and 32 bits, not {width!r}")
+            if not MIN_OPERAND_WIDTH <= width <= MAX_OPERAND_WIDTH:
+                raise ValueError(f"{noun} must be between {MIN_OPERAND_WIDTH} and {MAX_OPERAND_WIDTH} bits, "
+                                 f"not {width!r}")
         for noun, number, limit in (("Lanes", self.lanes, MAX_LANES), ("Terms", self.terms, 1 << 16)):
             check_integer(noun, number)
             if not 1 <= number <= limit:

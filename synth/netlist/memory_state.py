@@ -20,6 +20,11 @@ Reader = Callable[[Planes], Planes]
 """Takes the planes of an address, returns the plane of each target."""
 
 
+def bytes_per_vector(program: Program) -> int:
+    """Return how much every vector's own contents take."""
+    return sum(memory.words * _row_type(memory).itemsize for memory in program.memories if memory.writes)
+
+
 class MemoryState:
     """The contents of every memory of ``program`` for ``words * 64`` vectors, each with its own."""
 

@@ -10,13 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from synth.netlist.kernel import Kernel, make_kernel
-from synth.netlist.memory_state import MemoryState
+from synth.netlist.memory_state import MemoryState, bytes_per_vector
 from synth.netlist.packing import Codes, Planes, exhaustive_planes, pack_codes, unpack_codes, words_for
 from synth.netlist.program import Program
 from synth.netlist.simulation import Simulation
 
 BLOCK_VECTORS = 1 << 16
 """Vectors of one pass: 8 KiB a register, so that the live registers of a unit stay in the second-level cache."""
+
+
+BLOCK_MEMORY = 1 << 28
+"""Bytes that the memories of one pass may take; where a design has large ones, a pass has fewer vectors."""
 
 
 class NumpyEngine:
@@ -29,6 +33,8 @@ class NumpyEngine:
     def __init__(self, program: Program) -> None:
         self._program = program
         self._inputs = {port.name: port.width for port in program.data_inputs}
+        per_word = 64 * max(bytes_per_vector(program), 1)
+        self._block = 64 * max(1, min(BLOCK_VECTORS // 64, BLOCK_MEMORY // per_word))
         # What was made for a number of words, so that repeated runs of one size only run.
         self._kernels: dict[int, Kernel] = {}
         self._simulations: dict[int, Simulation] = {}
@@ -64,8 +70,8 @@ class NumpyEngine:
         """
         vectors, columns = self._columns(inputs)
         parts: dict[str, list[Codes]] = {port.name: [] for port in self._program.outputs}
-        for start in range(0, vectors, BLOCK_VECTORS) or (0,):
-            count = min(BLOCK_VECTORS, vectors - start)
+        for start in range(0, vectors, self._block) or (0,):
+            count = min(self._block, vectors - start)
             planes = {port: pack_codes(codes[start:start + count], self._inputs[port])
                       for port, codes in columns.items()}
             for port, result in self.run_packed(planes, words=words_for(count), latency=latency).items():
@@ -128,8 +134,8 @@ class NumpyEngine:
         self._check_ports({**dict.fromkeys(names), **fixed})
         widths = {port: self._inputs[port] for port in names}
         vectors = 1 << sum(widths.values())
-        for start in range(0, vectors, BLOCK_VECTORS):
-            count = min(BLOCK_VECTORS, vectors - start)
+        for start in range(0, vectors, self._block):
+            count = min(self._block, vectors - start)
             planes = exhaustive_planes(widths, start, count)
             for port, value in fixed.items():
                 planes[port] = pack_codes(np.full(count, value), self._inputs[port])

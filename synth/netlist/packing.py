@@ -170,7 +170,7 @@ def _index_plane(bit: int, words: npt.NDArray[np.uint64]) -> Planes:
 def planes_to_integers(planes: Planes) -> list[int]:
     """Return each plane as one integer: bit *k* is vector *k*."""
     data, size = planes.astype(_WORD, copy=False).tobytes(), 8 * planes.shape[1]
-    return [int.from_bytes(data[start:start + size], "little") for start in range(0, len(data), size)]
+    return [int.from_bytes(data[row * size:row * size + size], "little") for row in range(len(planes))]
 
 
 def integers_to_planes(integers: Sequence[int], words: int) -> Planes:

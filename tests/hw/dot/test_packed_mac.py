@@ -28,9 +28,9 @@ CASES = [
 def test_sums_are_the_reference_s_under_stalls_and_resets(tmp_path, flag_rate):
     """Long sums too, whose lanes spill into each other."""
     for component, circuit in zip(CASES, build(CASES, tmp_path), strict=True):
-        compared = assert_streams_right(component, circuit, lanes=64, cycles=120, seed=2, flag_rate=flag_rate,
+        compared = assert_streams_right(component, circuit, lanes=64, cycles=80, seed=2, flag_rate=flag_rate,
                                         reset_rate=0.02)
-        assert compared > 100
+        assert compared > 60
 
 
 DSP_BLOCKS = {"xcup": 1, "xc7": 2, "ecp5": 2, "ice40": 2, "nexus": 2, "gowin": 2}

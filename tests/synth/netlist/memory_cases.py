@@ -15,7 +15,8 @@ def ice40_ram_cases(rng):
     Yosys' model shows the old word where a read meets a write; the device's is undefined, so the cases avoid that.
     """
     rows = rng.randrange(32)
-    for read_mode, write_mode, edges in ((0, 0, ""), (1, 1, "NR"), (2, 2, "NW"), (3, 3, "NRNW"), (0, 3, ""), (1, 2, "")):
+    for read_mode, write_mode, edges in (
+            (0, 0, ""), (1, 1, "NR"), (2, 2, "NW"), (3, 3, "NRNW"), (0, 3, ""), (1, 2, "")):
         clocks = "RCLKN" if "NR" in edges else "RCLK", "WCLKN" if "NW" in edges else "WCLK"
         initial = {f"INIT_{k:X}": _bits(256, rng.getrandbits(256)) for k in range(16)}
         yield Case(f"SB_RAM40_4K{edges}",

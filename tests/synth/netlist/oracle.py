@@ -95,7 +95,8 @@ def build_cases(folder, cases, libraries):
         "read_verilog -lib cells.v", "read_verilog -icells cases.v", "hierarchy -top all_cases", "delete all_cases",
         "simplemap", "select case*", "write_json -selected mapped.json", "select -clear", "design -reset",
         "read_verilog -sv cells.v", "read_verilog -icells cases.v", "hierarchy -top all_cases", "delete all_cases",
-        "proc", "flatten", "select case*", "opt_clean", "memory", "opt -fast", "async2sync", "setundef -init -zero", "techmap", "opt -fast",
+        "proc", "flatten", "select case*", "opt_clean", "memory", "opt -fast", "async2sync", "setundef -init -zero",
+        "techmap", "opt -fast",
         "dfflegalize -cell $_DFF_P_ 01 -cell $_DFF_N_ 01", "delete t:$scopeinfo", "opt_clean",
         "write_json -selected gates.json"]) + "\n")
     mapped = json.loads((folder / "mapped.json").read_text())

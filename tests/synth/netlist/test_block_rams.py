@@ -25,8 +25,9 @@ def stimulus(rng, block, side, rows):
     mask = rng.getrandbits(count) if count > 1 or block.masks == "write" else 1
     has_pin = f"{side}_write" in block.pins
     write = int(mask != 0) if block.masks == "write" else int(rng.random() < 0.6) if has_pin else 1
+    reset = int(f"{side}_reset" in block.pins and rng.random() < 0.1)
     return {"word": first, "enable": int(rng.random() < 0.8), "mask": mask, "write": write,
-            "data": rng.getrandbits(port.width), "reset": int(rng.random() < 0.1) if f"{side}_reset" in block.pins else 0}
+            "data": rng.getrandbits(port.width), "reset": reset}
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=identity)

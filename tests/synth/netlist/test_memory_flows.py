@@ -2,9 +2,11 @@
 
 import pytest
 
-from synth.flow import elaborate
+from synth import toolchain
+from synth.flow import count_cells, elaborate, place, synthesize
 from synth.netlist import Family, Simulation, compile_netlist, read_netlist
-from synth.targets import TARGETS
+from synth.store import Store
+from synth.targets import TARGETS, find_device
 from tests.synth.netlist.memory_designs import Kind, MemoryBank, Shape, compare
 from tests.synth.netlist.oracle import needs_yosys, run_yosys
 
@@ -70,3 +72,27 @@ def test_mapped_memories_of_every_shape_equal_lists(target, bank, tmp_path):
     netlist = mapped(tmp_path, target, BANKS[bank])
     simulation = Simulation(compile_netlist(netlist, FAMILIES[target]), LANES)
     compare(simulation, BANKS[bank], cycles=CYCLES, seed=bank)
+
+
+BLOCK_RESOURCES = {"ice40": "ICESTORM_RAM", "ecp5": "DP16KD", "nexus": "OXIDE_EBR", "gowin": "BSRAM"}
+
+
+@needs_yosys
+@pytest.mark.slow
+@pytest.mark.parametrize("target", BLOCK_RESOURCES)
+def test_memories_are_placed_and_counted_as_mapped(target, tmp_path):
+    """Block RAMs and LUT RAMs in the timing harness: nextpnr counts what the family's rules count."""
+    family = TARGETS[target]
+    if not toolchain.is_installed(family.place_and_route.tool):
+        pytest.skip(f"{family.place_and_route.tool} is not installed")
+    store = Store(tmp_path / "store", warn=pytest.fail)
+    shapes = (Shape(width=16, depth=512, enabled=False), Shape(width=8, depth=16, reads=(Kind.ASYNCHRONOUS,)))
+    design = synthesize(elaborate(MemoryBank(shapes)), family, store=store, folder=tmp_path, dsp=False, timeout=300)
+    counts = count_cells(family, design.cells)
+    placed = place(design, family, find_device(family, None), seed=1, store=store, folder=tmp_path, timeout=300)
+    assert counts["bram"] == placed.utilization[BLOCK_RESOURCES[target]] >= 1
+    assert placed.ff == counts["ff"]
+    if target == "gowin":                                # a LUT in front of every flip-flop that a LUT does not drive
+        assert counts["lut"] <= placed.lut <= counts["lut"] + counts["ff"] + 24
+    else:
+        assert placed.lut == counts["lut"] + design.cells.get("VLO", 0)          # nextpnr drives that from a LUT

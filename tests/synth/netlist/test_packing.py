@@ -2,7 +2,13 @@ import numpy as np
 import pytest
 
 from synth.netlist import exhaustive_planes, pack_codes, unpack_codes
-from synth.netlist.packing import code_type, integers_to_planes, planes_to_integers
+from synth.netlist.packing import (
+    code_type,
+    integers_to_planes,
+    planes_to_integers,
+    planes_to_rows,
+    rows_to_planes,
+)
 
 
 @pytest.mark.parametrize("width", [1, 2, 7, 8, 9, 16, 17, 31, 32, 33, 63, 64, 65, 100, 128])
@@ -66,3 +72,16 @@ def test_exhaustive_wrong():
         exhaustive_planes({"a": 12, "b": 13})
     with pytest.raises(ValueError, match="Start of a block must be a multiple of 64, not 65"):
         exhaustive_planes({"a": 10}, start=65)
+
+
+def test_rows_of_bytes_and_planes_are_each_other():
+    rng = np.random.default_rng(8)
+    rows = rng.integers(0, 256, (192, 5)).astype(np.uint8)
+    planes = rows_to_planes(rows)
+    assert planes.shape == (40, 3)
+    for vector, byte, bit in ((0, 0, 0), (70, 3, 6), (191, 4, 7)):
+        assert planes[8 * byte + bit, vector // 64] >> np.uint64(vector % 64) & 1 == rows[vector, byte] >> bit & 1
+    assert (planes_to_rows(planes) == rows).all()
+    narrow = planes_to_rows(planes[:11])                 # the rest of the second byte is zero
+    assert narrow.shape == (192, 2)
+    assert (narrow == rows[:, :2] & np.array([255, 7])).all()

@@ -83,11 +83,13 @@ def small_bank(start):
             MultiplyAdd(a_width=3, b_width=3, width=6, accumulate=True, start=start)]
 
 
-@pytest.mark.parametrize("family", LIBRARIES)
+@pytest.mark.parametrize("family", [
+    "ice40", *(pytest.param(family, marks=pytest.mark.slow) for family in LIBRARIES if family != "ice40")])
 def test_form_is_proven_equal_to_the_generic_one(family, tmp_path):
     prove_equal(small_bank(5), small_bank(5), family, tmp_path)
 
 
+@pytest.mark.slow
 def test_the_proof_finds_a_difference(tmp_path):
     with pytest.raises(ToolError, match="proof did fail"):
         prove_equal(small_bank(5), small_bank(13), "ice40", tmp_path)
