@@ -213,8 +213,16 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
         # resolves the conflict of the two drivers to a constant. What is left over is what drives the same bit: of a
         # product that takes several blocks, the other bits keep their flip-flops. Ports stay whole where wires are
         # split, so that they get buffers for that while.
+        # And where two products meet in an adder behind a register each, it packs the one register into both blocks,
+        # which leaves the product before it without a driver. A register that has to be kept is packed behind its
+        # product alone.
         dsp_mend=(("flatten", "copy SB_MAC16 SB_MAC16_INSTANTIATED; chtype -set SB_MAC16_INSTANTIATED t:SB_MAC16"),
-                  ("map_ram", "iopadmap -bits -outpad $_BUF_ A:Y top; simplemap t:$dff* t:$sdff* t:$adff*; splitnets; "
+                  ("coarse", "opt_expr; opt_clean; "
+                             "select -set chosen t:$mul %co1:+[Y] %co1:+[A,B] t:$mux %i %co1:+[Y]; "
+                             "select -set registers t:$mul %co1:+[Y] @chosen %u %co1:+[D] t:$dff* %i; "
+                             "setattr -set keep 1 @registers %co1:+[Q] w:* %i"),
+                  ("map_ram", "setattr -unset keep w:*; iopadmap -bits -outpad $_BUF_ A:Y top; "
+                              "simplemap t:$dff* t:$sdff* t:$adff*; splitnets; "
                               "delete t:SB_MAC16 %co1:+[O] %ci1:+[Q] t:$_*DFF*_ %i; opt_expr; opt_clean; "
                               "chtype -set SB_MAC16 t:SB_MAC16_INSTANTIATED")),
         place_and_route=PlaceAndRoute(

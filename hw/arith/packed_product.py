@@ -85,16 +85,13 @@ def _lanes(m, packing, product, name):
     """The lanes of a packed product, which carry what the lanes below have borrowed."""
     spacing, width = packing.spacing, packing.packed_width + packing.shared_width
     greatest, lanes, borrow = packing.product_range[1], [], C(0, 1)
-    for lane in range(packing.lanes):
-        if lane == packing.lanes - 1:  # all that is left
-            value = product[lane * spacing:].as_signed()
-        else:
-            field = product[lane * spacing:(lane + 1) * spacing]
-            negative = field[-1] if _has_sign(packing) else named(m, field > greatest, f"{name}_negative_{lane}")
-            value = Cat(field, negative).as_signed()
-        value = value[:width].as_signed() if len(value) > width else value
-        lanes.append(Addend(value=value, carry=borrow))
+    for lane in range(packing.lanes - 1):
+        field = product[lane * spacing:(lane + 1) * spacing]
+        negative = field[-1] if _has_sign(packing) else named(m, field > greatest, f"{name}_negative_{lane}")
+        lanes.append(Addend(value=Cat(field, negative)[:width].as_signed(), carry=borrow))
         borrow = negative
+    top = product[(packing.lanes - 1) * spacing:]
+    lanes.append(Addend(value=top[:width].as_signed(), carry=borrow))
     return lanes
 
 

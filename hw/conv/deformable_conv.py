@@ -16,7 +16,7 @@ from hw.conv.parameter_memory import ParameterMemory
 from hw.conv.pointwise_conv import PointwiseConv
 from hw.conv.requantize import Requantize
 from hw.conv.streamed_function import StreamedFunction
-from hw.pipeline import require_pipeline
+from hw.pipeline import MAX_PIPELINE, require_pipeline
 from sw.formats import FixedPointFormat
 from sw.reference.deformable_convolution import INT4, INT8, INT24, DeformableConvolution
 
@@ -24,6 +24,10 @@ __all__ = ["DeformableConv"]
 
 _MAX_MAPS = 63
 """Most maps in flight: more than a line buffer has lines, so that even maps of one row do not wait for each other."""
+
+_LEAST_PIPELINE = 2
+"""Registers of each stage: without those behind products, Yosys 0.70 makes adders of a chain of blocks that it connects
+wrongly (Nexus), and without those behind sums, it takes one register into two blocks (iCE40)."""
 
 
 class DeformableConv(wiring.Component):
@@ -70,7 +74,8 @@ class DeformableConv(wiring.Component):
     packed : int
         Most products of the pointwise convolution on one hard multiplier: 1 to 3.
     pipeline : int
-        Register stages, 0 to 64, in each of the convolutions and requantizations.
+        Register stages, 0 to 62, in each of the convolutions and requantizations, besides the two that each has behind
+        its products and behind its sums.
     hard_multiplier : bool
         Leave the products to the synthesizer, for DSP blocks.
 
@@ -103,6 +108,9 @@ class DeformableConv(wiring.Component):
             zero_point=zero_point, relu_depthwise=relu_depthwise, relu_pointwise=relu_pointwise,
             requantized=requantized)
         self._pipeline = require_pipeline(pipeline)
+        if pipeline > MAX_PIPELINE - _LEAST_PIPELINE:
+            raise ValueError(f"Pipeline must be between 0 and {MAX_PIPELINE - _LEAST_PIPELINE} register stages, "
+                             f"not {pipeline!r}")
         if not isinstance(hard_multiplier, bool):
             raise TypeError(f"Hard multiplier must be True or False, not {hard_multiplier!r}")
         self._hard_multiplier, self._read_ports, self._packed = hard_multiplier, read_ports, packed
@@ -117,7 +125,7 @@ class DeformableConv(wiring.Component):
         it packs into a DSP48E1 if they repeat the sign.)
         """
         model = self._model
-        how = {"pipeline": self._pipeline, "hard_multiplier": self._hard_multiplier}
+        how = {"pipeline": _LEAST_PIPELINE + self._pipeline, "hard_multiplier": self._hard_multiplier}
         buffer, depthwise = model.line_buffer, DepthwiseConv(model.lanes, model.activation, model.weight, **how)
         pointwise = PointwiseConv(replace(model.pointwise.cell, result=None), model.pointwise.output_lanes,
                                   packed=self._packed, **how)
@@ -127,20 +135,20 @@ class DeformableConv(wiring.Component):
                 channel_groups=buffer.channel_groups, stride=buffer.stride, max_offset=buffer.max_offset,
                 padding=buffer.padding, deformable=buffer.deformable, read_ports=self._read_ports),
             "depthwise": StreamedFunction(depthwise),
-            "depthwise_requantization": self._requantize(model.depthwise_requantization, depthwise),
+            "depthwise_requantization": self._requantize(model.depthwise_requantization, depthwise, how),
             "repeater": FrameRepeater(width=model.inputs["data"].bits, length=model.channel_groups,
                                       repeats=model.output_groups),
             "pointwise": pointwise,
         }
         if model.pointwise_requantization is not None:
-            stages["pointwise_requantization"] = self._requantize(model.pointwise_requantization, pointwise)
+            stages["pointwise_requantization"] = self._requantize(model.pointwise_requantization, pointwise, how)
         return stages
 
-    def _requantize(self, model, source):
+    def _requantize(self, model, source, how):
         """A stage for the sums of another one."""
         return StreamedFunction(Requantize(
             model.lanes, accumulator=FixedPointFormat(width=source.model.outputs["o"].width), result=model.result,
-            offset=model.offset, relu=model.relu, pipeline=self._pipeline, hard_multiplier=self._hard_multiplier))
+            offset=model.offset, relu=model.relu, **how))
 
     @property
     def read_ports(self):
@@ -154,7 +162,7 @@ class DeformableConv(wiring.Component):
 
     @property
     def pipeline(self):
-        """Number of register stages in each of the convolutions and requantizations."""
+        """Number of register stages in each of the convolutions and requantizations besides the two."""
         return self._pipeline
 
     @property

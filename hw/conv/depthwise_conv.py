@@ -23,13 +23,12 @@ class DepthwiseConv(wiring.Component):
     Samples and weights of different lanes have nothing in common, so that every product takes a hard multiplier of its
     own: 144 for 16 lanes of 9 taps.
 
-    DSP blocks / LUTs / flip-flops of one lane of 9 taps, int8 by int4, with ``pipeline=2`` and yosys 0.70. On iCE40, two
-    narrow products share a block:
+    DSP blocks / LUTs / flip-flops of one lane of 9 taps, int8 by int4, with ``pipeline=2`` and yosys 0.70:
 
     ================  =============  =============  =============  =============  =============  =============
     circuit           iCE40          ECP5           Nexus          Gowin          Xilinx 7       UltraScale+
     ================  =============  =============  =============  =============  =============  =============
-    hard multipliers  5 / 66 / 0     9 / 153 / 123  9 / 214 / 15   9 / 148 / 123  9 / 43 / 0     9 / 118 / 123
+    hard multipliers  9 / 66 / 0     9 / 153 / 123  9 / 214 / 15   9 / 148 / 123  9 / 43 / 0     9 / 118 / 123
     none              0 / 598 / 123  0 / 624 / 123  0 / 693 / 123  0 / 615 / 123  0 / 302 / 123  0 / 302 / 123
     ================  =============  =============  =============  =============  =============  =============
 

@@ -120,30 +120,38 @@ class SparseDspChain(wiring.Component):
 def default_cascade(model, hard_multiplier):
     """Return the length of the cascades of a chain where it is not given: 2 of hard multipliers.
 
-    DSP blocks / LUTs / flip-flops with yosys 0.70 of chains of int8 with two vectors and every N, with hard multipliers
-    in cascades of so many, and without any:
+    DSP blocks / LUTs / flip-flops with yosys 0.70 of chains of int8 with every N and two vectors, by the length of the
+    cascades. Four multipliers, blocks of 4:
 
-    ===================  ================  ================  ===============  ==================  =================
-    4 long, blocks of 4  1                 2                 4                without
-    ===================  ================  ================  ===============  ==================  =================
-    iCE40                8 / 398 / 243     8 / 336 / 366     8 / 306 / 622    0 / 1186 / 365
-    ECP5                 8 / 401 / 243     8 / 339 / 434     8 / 305 / 730    0 / 1245 / 365
-    Nexus                8 / 486 / 243     8 / 394 / 414     8 / 304 / 694    0 / 1457 / 365
-    Gowin                8 / 399 / 243     8 / 336 / 436     8 / 308 / 736    0 / 1223 / 365
-    Xilinx 7             4 / 188 / 235     4 / 152 / 354     8 / 126 / 339    0 / 489 / 365
-    UltraScale+          4 / 188 / 235     4 / 118 / 362     4 / 173 / 343    0 / 489 / 365
-    16 long, of 16       1                 2                 4                8
-    iCE40                32 / 4399 / 947   32 / 4121 / 1432  32 / 3995 / 2442
-    ECP5                 32 / 4417 / 947   32 / 4145 / 1704  32 / 3997 / 2874
-    Nexus                                  32 / 4350 / 1624
-    Gowin                                  32 / 4132 / 1706
-    Xilinx 7                               16 / 1913 / 1398
-    UltraScale+          16 / 2214 / 931   16 / 1833 / 1418  16 / 1979 / 1321  16 / 2266 / 1003
-    ===================  ================  ================  ===============  ==================  =================
+    ===========  ===============  ===============  ===============  ===================
+    family       1                2                4                no hard multipliers
+    ===========  ===============  ===============  ===============  ===================
+    iCE40        8 / 398 / 243    8 / 336 / 366    8 / 306 / 622    0 / 1186 / 365
+    ECP5         8 / 401 / 243    8 / 339 / 434    8 / 305 / 730    0 / 1245 / 365
+    Nexus        8 / 486 / 243    8 / 394 / 414    8 / 304 / 694    0 / 1457 / 365
+    Gowin        8 / 399 / 243    8 / 336 / 436    8 / 308 / 736    0 / 1223 / 365
+    Xilinx 7     4 / 188 / 235    4 / 152 / 354    8 / 126 / 339    0 / 489 / 365
+    UltraScale+  4 / 188 / 235    4 / 118 / 362    4 / 173 / 343    0 / 489 / 365
+    ===========  ===============  ===============  ===============  ===================
 
-    What longer cascades save in adders, they take in registers (on Xilinx, in LUTs that shift), so that carrying lanes
-    on over more than 8 products with an overflow adjustment in between, as FlightLLM does, is not worth its while. On
-    Xilinx 7, two products of int8 are the most that leave room for a second lane.
+    Sixteen multipliers, blocks of 16:
+
+    ===========  ================  ================  ================  ================
+    family       1                 2                 4                 8
+    ===========  ================  ================  ================  ================
+    iCE40        32 / 4399 / 947   32 / 4121 / 1432  32 / 3995 / 2442
+    ECP5         32 / 4417 / 947   32 / 4145 / 1704  32 / 3997 / 2874
+    Nexus                          32 / 4350 / 1624
+    Gowin                          32 / 4132 / 1706
+    Xilinx 7                       16 / 1913 / 1398
+    UltraScale+  16 / 2214 / 931   16 / 1833 / 1418  16 / 1979 / 1321  16 / 2266 / 1003
+    ===========  ================  ================  ================  ================
+
+    What longer cascades save in adders they take in registers, or on Xilinx in LUTs that shift: a multiplier's operands
+    come a cycle later than those of the one before it, and its sum has to wait for the last one. A single cascade with
+    FlightLLM's overflow adjustment on its way would be no better: with one vector, whose sums need none, all sixteen
+    multipliers in one cascade take 16 / 1247 / 479 on UltraScale+, and in cascades of two 16 / 901 / 808.
+    On Xilinx 7, sums of two products are the longest that leave room for a second lane of int8.
     """
     return 2 if hard_multiplier and model.is_fixed_point and model.largest > 1 else 1
 

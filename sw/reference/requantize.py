@@ -60,7 +60,8 @@ class Requantization:
         If a number is out of range, a format is not one of integers, or a product takes more than 62 bits.
 
     Source: Dong et al. 2021, CoDeNet (arXiv 2006.08357), and the accelerator that its authors released
-    (github.com/hqjenny/CoDeNet): 24-bit sums, scales and biases of 16 bits, a shift of 16, an offset of -128.
+    (github.com/hqjenny/CoDeNet): 24-bit sums, scales and biases of 16 bits, a shift of 16, an offset of -128. Its
+    ``hls/top/conv.h`` (commit e12f007) adds the half to negative products alone, and the offset with the ReLU alone.
     """
 
     lanes: int

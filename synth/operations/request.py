@@ -23,16 +23,13 @@ EXACT = "exact"
 
 Kind = TypeVar("Kind")
 
-FLAGS = {
-    "fmt": "--fmt", "fmt_b": "--fmt-b", "fmt_c": "--fmt-c", "out_fmt": "--out-fmt",
-    "accumulator": "--accumulator", "accumulator_width": "--accumulator-width", "terms": "--terms",
-    "lanes": "--lanes", "chunk": "--chunk", "hot": "--hot", "max_shift": "--max-shift", "size": "--size",
-    "mac": "--mac", "random_source": "--random-source", "output_lanes": "--output-lanes", "taps": "--taps",
-    "height": "--height", "width": "--width", "channels": "--channels", "output_channels": "--output-channels",
-    "channel_groups": "--channel-groups", "stride": "--stride", "offsets": "--offsets", "max_offset": "--max-offset",
-    "padding": "--padding", "rows": "--rows", "depth": "--depth", "read_ports": "--read-ports", "length": "--length", "block": "--block",
-    "vectors": "--vectors", "smallest": "--smallest", "cascade": "--cascade", "packed": "--packed", "code_widths": "--code-widths",
-}
+_OPTIONS = (
+    "fmt", "fmt_b", "fmt_c", "out_fmt", "accumulator", "accumulator_width", "terms", "lanes", "chunk", "hot",
+    "max_shift", "size", "mac", "random_source", "output_lanes", "taps", "height", "width", "channels",
+    "output_channels", "channel_groups", "stride", "offsets", "max_offset", "padding", "rows", "depth", "read_ports",
+    "length", "block", "vectors", "smallest", "cascade", "packed", "code_widths")
+
+FLAGS = {name: "--" + name.replace("_", "-") for name in _OPTIONS}
 """Options that only some operations take, by attribute name."""
 
 

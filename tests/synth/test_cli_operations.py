@@ -69,7 +69,27 @@ def test_a_wrong_stream_is_found_and_described(capsys, monkeypatch):
     assert "first mismatch: a wrong result in sequence " in result.out
 
 
+def test_a_family_with_forms_of_its_own_has_its_own_verilog(capsys, workplace):
+    result = call(capsys, "build", "--op", "sparse_chain", "--fmt", "int4", "--length", "2", "--block", "2", "--dsp",
+                  "--target", "ice40", "--no-pnr", "--samples", "2000", "--json", "--quiet")
+    assert result.code == 0
+    document = json.loads(result.out)
+    assert (document["targets"][0]["dsp"], document["targets"][0]["verification"]["mismatches"]) == (2, 0)
+    folder = workplace / document["folder"]
+    record = json.loads((folder / "measurement.json").read_text())
+    assert record["targets"][0]["rtlil_sha256"] != record["rtlil_sha256"]
+    assert "SB_MAC16" in (folder / "ice40" / f"{folder.name}.v").read_text()
+    assert "SB_MAC16" not in (folder / f"{folder.name}.v").read_text()
+
+
 @pytest.mark.parametrize(("arguments", "text"), [
+    (["--op", "line_buffer", "--max-offset", "7", "--rows", "15"], "Rows must be at least 16 for offsets to 7"),
+    (["--op", "line_buffer", "--channel-groups", "0"], "Channel groups must be a whole number of at least 1, not '0'"),
+    (["--op", "deformable_conv", "--channels", "0"], "Channels must be a whole number of at least 1, not '0'"),
+    (["--op", "deformable_conv", "--lanes", "4", "--channels", "6"], "Channels must be a multiple of the 4 lanes"),
+    (["--op", "sparse_chain", "--fmt", "int8", "--length", "6"], "Chain length must be a whole multiple of the block"),
+    (["--op", "sparse_chain", "--fmt", "int8", "--rounding", "down"], "Option --rounding must be left out for sparse"),
+    (["--op", "line_buffer", "--dsp"], "Option --dsp must be left out for DeformableLineBuffer"),
     (["--op", "emac", "--fmt", "e4m3", "--accumulator-width", "20"], "Accumulator width must be at least "),
     (["--op", "mac", "--fmt", "e4m3"], "Format of --fmt must be fixed point for mac"),
     (["--op", "mac", "--fmt", "int8", "--terms", "100", "--accumulator", "int16"], "Accumulator"),

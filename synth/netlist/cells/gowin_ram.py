@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from synth.netlist.cells.memory import BlockPort, DuringWrite, block_ram, byte_layout, initial_words, write_all
+from synth.netlist.cells.memory import (
+    BlockPort,
+    DuringWrite,
+    block_ram,
+    byte_layout,
+    initial_words,
+    padded,
+    write_all,
+)
 from synth.netlist.cells.model import CellModel, CellView
 from synth.netlist.network import FALSE, TRUE, Contents, Signal
 
@@ -59,10 +67,6 @@ def _rows(view: CellView, byte: int) -> Contents:
     return initial_words(view, _INITIAL, 32 * byte).reshape(-1, 4 * byte)
 
 
-def _padded(view: CellView, word: Sequence[Signal], width: int) -> list[Signal]:
-    return [*word, *(view.undefined("an unused data output") for _ in range(width - len(word)))]
-
-
 def _single_port(byte: int) -> CellModel:
     row = 4 * byte
 
@@ -73,7 +77,7 @@ def _single_port(byte: int) -> CellModel:
                      enable=view.input("CE"), write=view.input("WRE"), data=view.bus("DI", row), reset="RESET",
                      own=_own(view, "WRITE_MODE"))
         [word] = block_ram(view, _rows(view, byte), [port])
-        view.output("DO", _padded(view, word, row))
+        view.output("DO", padded(view, word, row))
 
     ports = {"DO": row, "DI": row, "BLKSEL": 3, "AD": 14, **dict.fromkeys(("WRE", "CLK", "CE", "OCE", "RESET"), 1)}
     return CellModel(ports, expand, ("READ_MODE", "WRITE_MODE", "BIT_WIDTH", "BLK_SEL", "RESET_MODE", *_INITIAL))
@@ -93,7 +97,7 @@ def _simple_dual_port(byte: int) -> CellModel:
         read = _port(view, byte, width=_width(view, "BIT_WIDTH_1", byte, row, row), pins=view.bus("ADB", 14),
                      clock="CLKB", enable=view.input("CEB"), reset="RESETB")
         _, word = block_ram(view, _rows(view, byte), (write, read))
-        view.output("DO", _padded(view, word, row))
+        view.output("DO", padded(view, word, row))
 
     ports = {"DO": row, "DI": row, "OCE": 1, **{f"{name}{side}": width for side in "AB" for name, width in (
         ("BLKSEL", 3), ("AD", 14), ("CLK", 1), ("CE", 1), ("RESET", 1))}}
@@ -114,7 +118,7 @@ def _dual_port(byte: int) -> CellModel:
                 clock=f"CLK{side}", enable=view.input(f"CE{side}"), write=view.input(f"WRE{side}"),
                 data=view.bus(f"DI{side}", half), reset=f"RESET{side}", own=_own(view, f"WRITE_MODE{index}")))
         for side, word in zip("AB", block_ram(view, _rows(view, byte), ports), strict=True):
-            view.output(f"DO{side}", _padded(view, word, half))
+            view.output(f"DO{side}", padded(view, word, half))
 
     names = {f"{name}{side}": width for side in "AB" for name, width in (
         ("DO", half), ("DI", half), ("BLKSEL", 3), ("AD", 14), ("WRE", 1), ("CLK", 1), ("CE", 1), ("OCE", 1),

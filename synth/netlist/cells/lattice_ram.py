@@ -9,7 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from synth.netlist.cells.memory import BlockPort, DuringWrite, block_ram, byte_layout, initial_words, write_all
+from synth.netlist.cells.memory import (
+    BlockPort,
+    DuringWrite,
+    block_ram,
+    byte_layout,
+    initial_words,
+    padded,
+    write_all,
+)
 from synth.netlist.cells.model import CellModel, CellView
 from synth.netlist.network import FALSE, TRUE, Contents, Signal
 
@@ -139,12 +147,7 @@ def _expand_dp16k(view: CellView) -> None:
             write=[view.and_(write, enable) for enable in _byte_enables(pins, width)],
             data=view.bus(f"DI{side}", width), reset=reset, reset_asynchronous=asynchronous, reset_gated=True))
     for side, word in zip("AB", block_ram(view, _block_contents(view, 10, 9), ports), strict=True):
-        view.output(f"DO{side}", _padded(view, word, 18))
-
-
-def _padded(view: CellView, word: Sequence[Signal], width: int) -> list[Signal]:
-    """Return an output with the pins that a narrow word leaves without a value."""
-    return [*word, *(view.undefined("an unused data output") for _ in range(width - len(word)))]
+        view.output(f"DO{side}", padded(view, word, 18))
 
 
 def _pseudo_dual_port(write_clock: str, read_clock: str, others: DuringWrite) -> CellModel:
@@ -166,7 +169,7 @@ def _pseudo_dual_port(write_clock: str, read_clock: str, others: DuringWrite) ->
             layout=byte_layout(widths["R"], _ROW, parity=True), reset=reset, reset_asynchronous=asynchronous,
             reset_gated=True)
         _, word = block_ram(view, _block_contents(view, 10, 9), (write, read))
-        view.output("DO", _padded(view, word, _ROW))
+        view.output("DO", padded(view, word, _ROW))
 
     ports = {"ADW": 14, "ADR": 14, "DI": 36, "DO": 36, "CSW": 3, "CSR": 3,
              **dict.fromkeys((write_clock, read_clock, "CEW", "CER", "RST"), 1)}

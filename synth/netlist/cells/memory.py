@@ -38,6 +38,11 @@ def write_all(clock: Signal, address: Sequence[Signal], enable: Signal, data: Se
     return WritePort(clock, rising, tuple(address), (enable,) * len(data), tuple(data))
 
 
+def padded(view: CellView, word: Sequence[Signal], width: int) -> list[Signal]:
+    """Return an output of ``width`` pins whose upper ones a narrow word leaves without a value."""
+    return [*word, *(view.undefined("an unused data output") for _ in range(width - len(word)))]
+
+
 class DuringWrite(enum.Enum):
     """What a port shows when it, or another port, writes the word that it reads."""
 

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synth.netlist.cells.memory import BlockPort, DuringWrite, block_ram, byte_layout, initial_words, write_all
+from synth.netlist.cells.memory import (
+    BlockPort,
+    DuringWrite,
+    block_ram,
+    byte_layout,
+    initial_words,
+    padded,
+    write_all,
+)
 from synth.netlist.cells.model import CellModel, CellView
 from synth.netlist.network import FALSE, Contents, Signal
 
@@ -156,8 +164,7 @@ def _block_model(block: _Block) -> CellModel:
         if len(word_a) == row:
             word_a, word_b = word_a[:block.half], word_a[block.half:]
         for side, word in (("A", word_a), ("B", word_b)):
-            undefined = [view.undefined("an unused data output") for _ in range(block.half - len(word))]
-            bits = [*word, *undefined]
+            bits = padded(view, word, block.half)
             view.output(block.pins["out"].format(side), [bit for index, bit in enumerate(bits) if index % 9 != 8])
             view.output(block.pins["out_parity"].format(side), bits[8::9])
 

@@ -23,7 +23,8 @@ def test_every_combination_of_operands_as_gates(tmp_path):
     int2 = parse("int2")
     components = [PackedProduct(INT4, INT8), PackedProduct(INT4, INT8, operand_width=16),
                   PackedProduct(INT3, INT3, lanes=3), PackedProduct(int2, int2, lanes=8, operand_width=40),
-                  PackedProduct(INT3, int2, lanes=4, operand_width=25), PackedProduct(INT8, int2)]
+                  PackedProduct(INT3, int2, lanes=4, operand_width=25), PackedProduct(INT8, int2),
+                  PackedProduct(INT3, INT4, lanes=1)]
     for component, circuit in zip(components, gates.build(components, tmp_path), strict=True):
         inputs = all_inputs(component.model)
         assert_function_right(component, circuit, inputs, f"{component.model} {component.packing}")

@@ -72,7 +72,7 @@ def test_whole_maps_on_a_netlist(name, tmp_path):
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("hard_multiplier", [False, True])
 def test_every_family(target, hard_multiplier, tmp_path):
-    component = DeformableConv(**SMALL, pipeline=1, hard_multiplier=hard_multiplier)
+    component = DeformableConv(**SMALL, hard_multiplier=hard_multiplier)
     document, counts = map_component(component, target, tmp_path, dsp=hard_multiplier)
     assert bool(counts["dsp"]) is hard_multiplier
     assert_netlist_right(component, document)
@@ -152,7 +152,8 @@ def test_properties():
 
 @pytest.mark.parametrize(("parameters", "error", "message"), [
     ({"channels": 3}, ValueError, "Channels must be a multiple of the 2 lanes, not 3"),
-    ({"pipeline": 65}, ValueError, "Pipeline must be between 0 and 64 register stages, not 65"),
+    ({"pipeline": 63}, ValueError, "Pipeline must be between 0 and 62 register stages, not 63"),
+    ({"pipeline": -1}, ValueError, "Pipeline must be between 0 and 64 register stages, not -1"),
     ({"hard_multiplier": 1}, TypeError, "Hard multiplier must be True or False, not 1"),
     ({"read_ports": 2}, ValueError, "Read ports must be 1 or 3, not 2"),
     ({"packed": 4}, ValueError, "Packed products must be between 1 and 3 on a multiplier, not 4"),

@@ -8,6 +8,7 @@ import pytest
 from amaranth.back import rtlil
 
 from hw.accumulate.packed import PackedSums
+from hw.conv.depthwise_conv import DepthwiseConv
 from hw.conv.pointwise_conv import PointwiseConv
 from sw.formats import RoundingMode, parse
 from sw.reference.chunked import ChunkedMultiplyAccumulate
@@ -75,6 +76,20 @@ def test_two_products_on_each_dsp_block(target, tmp_path):
     netlist, cells = map_component(component, target, tmp_path)
     assert cells["dsp"] == 4
     assert_stream_right(component, netlist)
+
+
+@pytest.mark.slow
+def test_the_published_engine_on_fewer_dsp_blocks(tmp_path):
+    """16 by 16 products on 128 blocks and 9 by 16 on 144, where CoDeNet has 360 for them: 272."""
+    cell = ExactMultiplyAccumulate(a=INT8, b=INT4, result=None, terms=1024, lanes=16, accumulator_width=24)
+    component, blocks = PointwiseConv(cell, 16, pipeline=1, hard_multiplier=True), {}
+    for name, part in (("pointwise", component), ("depthwise", DepthwiseConv(16, pipeline=2, hard_multiplier=True))):
+        (tmp_path / name).mkdir()
+        netlist, cells = map_component(part, "xcup", tmp_path / name)
+        blocks[name] = cells["dsp"]
+        if part is component:
+            assert_stream_right(component, netlist)
+    assert blocks == {"pointwise": 128, "depthwise": 144}
 
 
 @pytest.mark.slow

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from amaranth.back import rtlil
 
+from hw.dot.packed_lanes import fit_packing
 from hw.dot.sparse_dsp_chain import SparseDspChain
 from sw.formats import parse
 from sw.reference.packing import Packing
@@ -56,18 +57,20 @@ class PackingPlatform:
     sum_width = 48
 
     def fits(self, a_width, b_width):
-        return a_width <= 27 and b_width <= 18
+        return a_width <= 18 and b_width <= 18
 
 
 PACKED = [
     chain("int4", "int4", length=8, block=4, cascade=4, hard_multiplier=True),
     chain("uint3", "int5", length=4, block=8, vectors=3, smallest=2, hard_multiplier=True),
-    chain("int8", "int8", length=8, block=8, smallest=8, cascade=8, hard_multiplier=True),
+    chain("int5", "int5", length=8, block=8, smallest=8, cascade=8, hard_multiplier=True),
 ]
 
 
 def test_packed_lanes_are_right(tmp_path, monkeypatch):
-    """Also where lanes are full: eight products of int8 in 18 bits."""
+    """Also where lanes are full, and no signed numbers: eight products of int5 in 12 bits."""
+    full = fit_packing(PackingPlatform(), packed_width=5, shared_width=5, lanes=2, terms=8)
+    assert (full.spacing, full.max_signed_terms, full.max_terms) == (12, 7, 8)
     convert = rtlil.convert
     monkeypatch.setattr(rtlil, "convert", lambda *args, **more: convert(*args, **more, platform=PackingPlatform()))
     for component, circuit in zip(PACKED, build(PACKED, tmp_path), strict=True):

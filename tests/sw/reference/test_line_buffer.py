@@ -24,7 +24,7 @@ def test_many_sequences_at_once_give_what_the_definition_gives(height, width, st
         assert_sequences_right(model, transfers=3 * height * width * groups, seed=height * 10 + width)
 
 
-@pytest.mark.parametrize("stride", [1, 2, 3])
+@pytest.mark.parametrize("stride", [1, 2])
 @pytest.mark.parametrize("offset", range(9))
 def test_one_offset_everywhere_is_a_dilated_convolution_s_window(offset, stride):
     torch = pytest.importorskip("torch")

@@ -113,10 +113,10 @@ def test_output_that_is_not_modelled_wrong():
 
 
 def test_unknown_cell_wrong():
-    cells = {"odd one": ("SB_RAM40_4K", {}, {})}
-    with pytest.raises(NetlistError, match=r"that the netlist engine models for ice40, not 'SB_RAM40_4K' \(cell 'odd"):
+    cells = {"odd one": ("SB_HFOSC", {}, {})}
+    with pytest.raises(NetlistError, match=r"that the netlist engine models for ice40, not 'SB_HFOSC' \(cell 'odd"):
         compiled({}, cells)
-    with pytest.raises(NetlistError, match=r"that the netlist engine models, not 'SB_RAM40_4K' \(cell 'odd one'\)"):
+    with pytest.raises(NetlistError, match=r"that the netlist engine models, not 'SB_HFOSC' \(cell 'odd one'\)"):
         compiled({}, cells, family=None)
 
 

@@ -31,11 +31,29 @@ def test_elaborating_twice_gives_the_same_circuit(case):
     assert flow.elaborate(asked.component()).rtlil == flow.elaborate(asked.component()).rtlil
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
+PIPELINES = {"deformable_conv": 4, "line_buffer": 0}
+"""How many pipelines stand one behind the other; one unless said here."""
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if PIPELINES.get(case[0].name, 1)], ids=label)
 def test_a_pipeline_states_its_latency(case):
     kind, fields = case
     flat, deep = (operation(kind, fields | {"pipeline": stages}).component() for stages in (0, 3))
-    assert deep.latency - flat.latency == 3
+    assert deep.latency - flat.latency == 3 * PIPELINES.get(kind.name, 1)
+
+
+@pytest.mark.parametrize("name", [name for name, count in PIPELINES.items() if not count])
+def test_stages_are_refused_where_the_registers_follow_from_the_structure(name):
+    with pytest.raises(UsageError, match="Option --pipeline must be left out for DeformableLineBuffer, whose registers"):
+        operation(find_operation(name), SMALL[name][0] | {"pipeline": 1}).component()
+
+
+@pytest.mark.parametrize("name", [name for name, kind in OPERATIONS.items() if not kind.rounded])
+@pytest.mark.parametrize(("option", "value"), [("rounding", "down"), ("overflow", "wrap"), ("random_bits", 3)])
+def test_a_manner_of_rounding_is_refused_where_none_is_chosen(name, option, value):
+    with pytest.raises(UsageError, match=f"Option --{option.replace('_', '-')} must be left out for {name}, whose "
+                                         f"results are exact or rounded by its definition, not {value!r}"):
+        operation(find_operation(name), SMALL[name][0] | {option: value})
 
 
 @pytest.mark.parametrize("case", CASES, ids=label)
@@ -101,6 +119,44 @@ def test_a_needed_option_is_asked_for():
 def test_names_that_mean_nothing_are_refused(fields, text):
     with pytest.raises(UsageError, match=text):
         operation(find_operation("multiply"), {"fmt": "e4m3"} | fields)
+
+
+@pytest.mark.parametrize(("name", "fields", "text"), [
+    ("line_buffer", {"offsets": "round"}, "Kind of offsets must be one of none, square, bounded, not 'round'"),
+    ("deformable_conv", {"offsets": "bounded"},
+     "Kind of offsets must be one of none, square for deformable_conv, not 'bounded'"),
+    ("line_buffer", {"offsets": "none", "max_offset": 3},
+     "Option --max-offset must be left out without offsets, not 3"),
+    ("line_buffer", {"max_offset": 16}, "Max offset must be between 0 and 15, not 16"),
+    ("deformable_conv", {"lanes": 4, "channels": 6}, "Channels must be a multiple of the 4 lanes, not 6"),
+    ("deformable_conv", {"fmt": "e4m3"}, "Format of --fmt must be fixed point for deformable_conv"),
+    ("sparse_chain", {"length": 16, "block": 12}, "Block must be a power of two between 2 and 64 activations, not 12"),
+    ("sparse_chain", {"fmt": "e4m3"}, "Smallest N must be the whole block, 16, for float8_e4m3fn and float8_e4m3fn"),
+    ("dequantize", {"code_widths": "2;3"}, "Code widths must be whole numbers with commas between them, such as"),
+    ("dequantize", {"code_widths": "4,3"}, "Code widths must rise, not (4, 3)"),
+])
+def test_dataflow_that_cannot_be_is_refused(name, fields, text):
+    with pytest.raises(UsageError, match=re.escape(text)):
+        operation(find_operation(name), fields)
+
+
+@pytest.mark.parametrize(("name", "fields", "text"), [
+    ("line_buffer", {"max_offset": 7, "rows": 15}, "Rows must be at least 16"),
+    ("line_buffer", {"read_ports": 2}, "Read ports must be 1 or 3, not 2"),
+    ("line_buffer", {"width": 9, "depth": 8}, "Depth must be at least 9 words"),
+    ("sparse_chain", {"length": 4, "block": 4, "cascade": 3, "dsp": True}, "Cascade must be a power of two"),
+    ("pointwise", {"packed": 4}, "Packed products must be between 1 and 3 on a multiplier, not 4"),
+])
+def test_circuits_that_cannot_be_are_refused(name, fields, text):
+    with pytest.raises(ValueError, match=re.escape(text)):
+        operation(find_operation(name), fields).component()
+
+
+def test_how_it_is_built_is_a_parameter_and_part_of_the_name():
+    asked = operation(find_operation("line_buffer"), SMALL["line_buffer"][0] | {"rows": 9, "read_ports": 1})
+    assert (asked.parameters()["rows"], asked.parameters()["read_ports"]) == (9, 1)
+    assert asked.folder_name().endswith("_rows9_read_ports1")
+    assert (asked.component().rows, asked.component().read_ports) == (9, 1)
 
 
 @pytest.mark.parametrize(("name", "text"), [
