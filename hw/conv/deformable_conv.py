@@ -47,6 +47,26 @@ class DeformableConv(wiring.Component):
     squared pixels of ``channel_groups``), its windows, or its ``channel_groups * output_groups`` pointwise products.
     A load waits until no map is in flight; it then takes a word a cycle.
 
+    Maps of 5 x 4 positions and 4 to 4 channels in 2 lanes, offsets to 2, with yosys 0.70, as DSP blocks / LUTs /
+    flip-flops; the 26 products of a cycle are 18 of the depthwise convolution, 4 of the pointwise one, of which two
+    share a block, and 4 wide ones of the requantizations:
+
+    ===============  ================  ================
+    Family           hard multipliers  no multipliers
+    ===============  ================  ================
+    iCE40            24 / 3190 / 2471  0 / 5480 / 2818
+    ECP5             24 / 2229 / 1441  0 / 4682 / 1458
+    Nexus            24 / 2381 / 1053  0 / 5278 / 1458
+    Gowin            24 / 2608 / 1441  0 / 4972 / 1458
+    Xilinx 7         24 / 1072 / 1025  0 / 2192 / 1458
+    UltraScale+      24 / 1472 / 1441  0 / 2346 / 1458
+    ===============  ================  ================
+
+    On UltraScale+ 16 lanes of 64 x 64 positions, 256 to 256 channels and offsets to 7, the 144 + 256 products of the
+    published engine, take 304 blocks, of which 32 are those of the requantizations, 15931 LUTs, 11338 flip-flops and
+    209.5 block memories of 36 kbit; with three products on a block and one read port 272, 11931, 11364 and 81.5. The
+    published design, memory interfaces and all, takes 360, 34144, 41827 and 216.
+
     Parameters
     ----------
     lanes : int

@@ -44,13 +44,13 @@ class DeformableLineBuffer(wiring.Component):
     ECP5              4028 / 454 / 49     15278 / 1318 / 193  1577 / 462 / 17   5422 / 1326 / 65
     Nexus             3965 / 454 / 49     15230 / 1318 / 193  1524 / 462 / 17   5371 / 1326 / 65
     Gowin             4028 / 454 / 49     15366 / 1318 / 193  1581 / 462 / 17   5421 / 1326 / 65
-    Xilinx 7          1766 / 454 / 49     6453 / 1318 / 97    679 / 462 / 17    2225 / 1326 / 33
-    UltraScale+       1751 / 454 / 49     6433 / 1318 / 97    666 / 462 / 17    2219 / 1326 / 33
+    Xilinx 7          1766 / 454 / 49     6428 / 1318 / 97    679 / 462 / 17    2226 / 1326 / 33
+    UltraScale+       1751 / 454 / 49     6455 / 1318 / 97    666 / 462 / 17    2208 / 1326 / 33
     ================  ==================  ==================  ================  ==================
 
     Nearly all of the LUTs choose one of 16 rows for each bit of nine samples, or of three, 12 to 13 LUT4 or 5 to 6
-    LUT6 a bit. Of 4 lanes with three read ports, ECP5 took 5648 / 610 / 49 while what is read in the cycle of a write to
-    the same word was not left open (:data:`hw.conv.line_memory.UNDEFINED_COLLISIONS`).
+    LUT6 a bit. Of 4 lanes with three read ports, ECP5 took 5648 / 610 / 49 before it was left open what is read in the
+    cycle of a write to the same word (:data:`hw.conv.line_memory.UNDEFINED_COLLISIONS`).
 
     Parameters
     ----------

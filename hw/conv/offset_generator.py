@@ -21,6 +21,20 @@ class SquareOffsetGenerator(wiring.Component):
     throughput is one transfer per cycle. Transfers are framed as :mod:`sw.reference.accumulation` says. The results are
     those of ``sw.reference.square_offset.SquareOffset``.
 
+    DSP blocks / LUTs / flip-flops with yosys 0.70 of 4 lanes of ``int8`` and ``int4`` and 64 channels:
+
+    =============  ==============  ==============  ==============
+    hard           no              yes             yes
+    ``pipeline``   0               0               3
+    =============  ==============  ==============  ==============
+    iCE40          0 / 830 / 168   6 / 227 / 86    6 / 222 / 264
+    ECP5           0 / 897 / 168   5 / 238 / 168   5 / 238 / 410
+    Nexus          0 / 1037 / 168  5 / 155 / 120   5 / 245 / 261
+    Gowin          0 / 885 / 168   5 / 237 / 168   5 / 237 / 410
+    Xilinx 7       0 / 404 / 168   5 / 54 / 70     5 / 112 / 61
+    UltraScale+    0 / 404 / 168   5 / 157 / 168   5 / 195 / 226
+    =============  ==============  ==============  ==============
+
     Parameters
     ----------
     a, b : FixedPointFormat

@@ -42,6 +42,11 @@ class Grid:
         return Grid(exponent=x.exponent, min_integer=x.min_integer + y.min_integer,
                     max_integer=x.max_integer + y.max_integer)
 
+    def by(self, other: "Grid") -> "Grid":
+        """Return the grid of products of a number of this grid and one of another."""
+        corners = [p * q for p in (self.min_integer, self.max_integer) for q in (other.min_integer, other.max_integer)]
+        return Grid(exponent=self.exponent + other.exponent, min_integer=min(corners), max_integer=max(corners))
+
     @property
     def width(self) -> int:
         """Bits of the narrowest two's complement register that holds every number of the grid."""
@@ -59,21 +64,25 @@ def quantum_exponent(fmt: ScalarFormat) -> int:
     return exponent
 
 
-def format_grid(fmt: ScalarFormat) -> Grid:
+def format_grid(fmt: ScalarFormat, *, every_code: bool = False) -> Grid:
     """Return the grid of a format's finite values, zero included.
 
-    The code that a narrow range leaves out is not counted: no rounding produces it.
+    Parameters
+    ----------
+    fmt : ScalarFormat
+    every_code : bool
+        Count the code that a narrow range leaves out, too: no rounding produces it, but it may come from outside.
     """
     exponent = quantum_exponent(fmt)
     low, high = (int(value / Fraction(2) ** exponent) for value in (fmt.min_finite, fmt.max_finite))
+    if every_code and isinstance(fmt, FixedPointFormat) and fmt.narrow_range:
+        low -= 1
     return Grid(exponent=exponent, min_integer=min(0, low), max_integer=max(0, high))
 
 
-def product_grid(a: ScalarFormat, b: ScalarFormat) -> Grid:
-    """Return the grid of all products of a finite value of ``a`` and one of ``b``."""
-    x, y = format_grid(a), format_grid(b)
-    corners = [p * q for p in (x.min_integer, x.max_integer) for q in (y.min_integer, y.max_integer)]
-    return Grid(exponent=x.exponent + y.exponent, min_integer=min(corners), max_integer=max(corners))
+def product_grid(a: ScalarFormat, b: ScalarFormat, *, every_code: bool = False) -> Grid:
+    """Return the grid of all products of a finite value of ``a`` and one of ``b``, as :func:`format_grid` has them."""
+    return format_grid(a, every_code=every_code).by(format_grid(b, every_code=every_code))
 
 
 def sum_grid(a: ScalarFormat, b: ScalarFormat, *, terms: int, c: ScalarFormat | None = None) -> Grid:

@@ -109,7 +109,7 @@ def _parameters(model: MapOperation, generator: np.random.Generator) -> Codes:
                 fields[name] = _corners(port, generator, shape)
             elif kind == 1 or name not in ("scale", "bias"):
                 fields[name] = _drawn(port, generator, shape, lanes=False)
-            elif name == "scale":  # some thousand times a sixteenth of the largest one: about the largest activation
+            elif name == "scale":  # sums of some thousands, times an eighth at most: about the range of an activation
                 fields[name] = generator.integers(0, max(port.codes >> 3, 1), shape).astype(np.uint64)
             else:                  # activations around the middle of their range
                 fields[name] = (generator.integers(half >> 1, half + (half >> 1) + 1, shape) % port.codes).astype(

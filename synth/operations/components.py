@@ -4,6 +4,7 @@
 
 import dataclasses
 import importlib
+import inspect
 from typing import Any
 
 from synth.errors import UsageError
@@ -59,6 +60,10 @@ def component_of(model: Any, *, pipeline: int, hard_multiplier: bool, **further:
         raise UsageError(f"Option --pipeline must be left out for {name}, whose registers follow from its structure, "
                          f"not {pipeline!r}")
     component = getattr(importlib.import_module(f"hw.{module}"), name)
+    taken = inspect.signature(component).parameters
+    for option, value in further.items():
+        if option not in taken:
+            raise UsageError(f"Option --{option.replace('_', '-')} must be left out for {name}, not {value!r}")
     fields = {field.name: getattr(model, field.name) for field in dataclasses.fields(model)}
     chosen = {"pipeline": pipeline, "hard_multiplier": hard_multiplier}
     return component(**fields, **{key: chosen[key] for key in implementation}, **further)

@@ -36,7 +36,5 @@ class PublishedLineBuffer(wiring.Component):  # type: ignore[misc]
                                                   depth=model.width * model.channel_groups)
         wiring.connect(m, core.i, wiring.flipped(self.i))
         wiring.connect(m, wiring.flipped(self.o), core.o)
-        m.d.comb += [field.eq(number) for field, number in (
-            (core.shape.height, model.height), (core.shape.width, model.width),
-            (core.shape.channel_groups, model.channel_groups), (core.shape.stride, model.stride))]
+        m.d.comb += [core.shape[name].eq(getattr(model, name)) for name in core.shape.shape().members]
         return m

@@ -89,6 +89,8 @@ def test_a_family_with_forms_of_its_own_has_its_own_verilog(capsys, workplace):
     (["--op", "deformable_conv", "--lanes", "4", "--channels", "6"], "Channels must be a multiple of the 4 lanes"),
     (["--op", "sparse_chain", "--fmt", "int8", "--length", "6"], "Chain length must be a whole multiple of the block"),
     (["--op", "sparse_chain", "--fmt", "int8", "--rounding", "down"], "Option --rounding must be left out for sparse"),
+    (["--op", "line_buffer", "--offsets", "bounded", "--depth", "9"],
+     "Option --depth must be left out for BoundedLineBuffer, not 9"),
     (["--op", "line_buffer", "--dsp"], "Option --dsp must be left out for DeformableLineBuffer"),
     (["--op", "emac", "--fmt", "e4m3", "--accumulator-width", "20"], "Accumulator width must be at least "),
     (["--op", "mac", "--fmt", "e4m3"], "Format of --fmt must be fixed point for mac"),

@@ -1,6 +1,7 @@
 """The ECP5 multiplier MULT18X18D, with its optional registers.
 
-Source: Lattice FPGA-TN-02205 (ECP5 and ECP5-5G sysDSP usage guide): Yosys has no model of it.
+Source: the ports and parameters as Yosys and nextpnr have them; neither has a model of it. Lattice describes it in
+FPGA-TN-02205 (ECP5 and ECP5-5G sysDSP usage guide).
 """
 
 from __future__ import annotations

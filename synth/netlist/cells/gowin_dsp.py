@@ -1,6 +1,7 @@
 """The Gowin multipliers MULT* and MULTALU18X18, with their optional registers.
 
-Source: Gowin UG287 (DSP user guide): Yosys has no model of them. MULTALU18X18 is here in its mode 0, where the sum is
+Source: the ports and parameters as Yosys has them, which has no model of them, and Project Apicula's notes; Gowin
+describes them in UG287 (DSP user guide). MULTALU18X18 is here in its mode 0, where the sum is
 ``(ACCLOAD ? DOUT : 0) ± A * B ± C``: C has a register of its own and none level with that between multiplier and adder.
 """
 
