@@ -194,7 +194,7 @@ def _run_recipe(target: Target, *, dsp: bool, folder: Path, timeout: float | Non
     try:
         return run_yosys(script, cwd=folder, stem="yosys", timeout=timeout), script
     except ToolError as error:
-        if not any(assertion in str(error) for assertion in NAME_CLASH):
+        if not any(message in str(error) for message in NAME_CLASH):
             raise
     script = target.script(dsp=dsp, hide_names=True)
     return run_yosys(script, cwd=folder, stem="yosys", timeout=timeout), script

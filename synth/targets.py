@@ -193,9 +193,10 @@ def _xilinx(name: str, title: str, family: str, dsp: str) -> Target:
         flip_flops=("FDRE", "FDSE", "FDCE", "FDPE"), place_and_route=None)
 
 
-NAME_CLASH = ("GetSize(conn.first) == GetSize(conn.second)", "count_id(wire->name) == 0")
-"""Assertions of Yosys 0.70 that fail where ABC9's results come back and it takes the wires ``x`` and ``x[1]``, which
-Amaranth may write for a signal and an element of an array, for the same one."""
+NAME_CLASH = ("ERROR: Assert `", "problems in 'check -assert'")
+"""What Yosys 0.70 ends with where ABC9's results come back and it takes the wires ``x`` and ``x[1]``, which Amaranth
+may write for a signal and an element of an array, for the same one: one of several assertions, or a net with two
+drivers."""
 
 HIDE_NAMES = ("map_luts", "rename -hide w:* i:* %d o:* %d")
 """What avoids it, and the step before which it runs."""

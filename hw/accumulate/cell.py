@@ -2,9 +2,11 @@
 
 from amaranth.hdl import *
 
+from hw.accumulate.block import BlockSum
 from hw.accumulate.chunked import ChunkedSum
 from hw.accumulate.exact import ExactSum, ExactSumRounder
 from hw.accumulate.fixed import FixedSum, FixedSumRounder
+from sw.reference.block_accumulate import BlockMultiplyAccumulate
 from sw.reference.chunked import ChunkedMultiplyAccumulate
 from sw.reference.emac import ExactMultiplyAccumulate
 from sw.reference.mac import MultiplyAccumulate
@@ -20,8 +22,9 @@ def require_cell(cell):
     TypeError
         If it is not.
     """
-    if not isinstance(cell, (MultiplyAccumulate, ExactMultiplyAccumulate, ChunkedMultiplyAccumulate)):
-        raise TypeError("Cell must be a MultiplyAccumulate, an ExactMultiplyAccumulate or a "
+    if not isinstance(cell, (MultiplyAccumulate, ExactMultiplyAccumulate, BlockMultiplyAccumulate,
+                             ChunkedMultiplyAccumulate)):
+        raise TypeError("Cell must be a MultiplyAccumulate, an ExactMultiplyAccumulate, a BlockMultiplyAccumulate or a "
                         f"ChunkedMultiplyAccumulate to be built, not {cell!r}")
     return cell
 
@@ -33,7 +36,7 @@ def rounds_in_sum(cell):
 
 def sum_latency(cell, registers):
     """Return the cycles from a transfer to its sum, with so many registers besides those of the sum itself."""
-    # The exact sum has a register behind its product anyway, the chunked one two more for its total and its result.
+    # Exact sums have a register behind their products anyway, the chunked one two more for its total and its result.
     return registers + (1 if isinstance(cell, MultiplyAccumulate) else 3 if rounds_in_sum(cell) else 2)
 
 
@@ -42,7 +45,8 @@ def make_sum(cell, *, registers, hard_multiplier):
 
     Parameters
     ----------
-    cell : MultiplyAccumulate, ExactMultiplyAccumulate or ChunkedMultiplyAccumulate, of ``sw.reference``
+    cell : MultiplyAccumulate, ExactMultiplyAccumulate, BlockMultiplyAccumulate or ChunkedMultiplyAccumulate
+        Of ``sw.reference``.
     registers : int
         Behind the product; of an exact sum, behind the shift onto its grid; of a chunked one, behind the operands.
     hard_multiplier : bool
@@ -56,6 +60,8 @@ def make_sum(cell, *, registers, hard_multiplier):
         component = ChunkedSum(cell, registers, hard_multiplier)
     elif isinstance(cell, MultiplyAccumulate):
         component = FixedSum(cell, product_registers=registers, hard_multiplier=hard_multiplier)
+    elif isinstance(cell, BlockMultiplyAccumulate):
+        component = BlockSum(cell, grid_registers=registers, hard_multiplier=hard_multiplier)
     else:
         component = ExactSum(cell, grid_registers=registers, hard_multiplier=hard_multiplier)
     assert component.latency == sum_latency(cell, registers)

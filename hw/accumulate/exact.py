@@ -17,7 +17,8 @@ from sw.formats import FixedPointFormat, OverflowPolicy, RoundingMode
 from sw.reference.accumulator_width import product_grid
 from sw.reference.emac import ExactMultiplyAccumulate
 
-__all__ = ["ExactMultiplyAccumulator", "ExactSum", "ExactSumRounder", "register_sum", "state_layout"]
+__all__ = ["ExactMultiplyAccumulator", "ExactSum", "ExactSumRounder", "RoundedSum", "register_sum", "state_layout",
+           "sum_registers"]
 
 _FLAGS = ("nan", "above", "below")
 
@@ -27,9 +28,9 @@ def state_layout(model):
 
     Parameters
     ----------
-    model : sw.reference.emac.ExactMultiplyAccumulate
+    model : sw.reference.emac.ExactMultiplyAccumulate or sw.reference.block_accumulate.BlockMultiplyAccumulate
     """
-    formats = [fmt for fmt in (model.a, model.b, model.c) if fmt is not None]
+    formats = model.operand_formats
     flags = _FLAGS[:1] * any(map(may_be_special, formats)) + _FLAGS[1:] * any(fmt.has_infinity for fmt in formats)
     return data.StructLayout({"sum": signed(model.width), **dict.fromkeys(flags, 1)})
 
@@ -139,7 +140,7 @@ class ExactSum(wiring.Component):
         valid, first = self.valid, delay(m, self.i.first, away, name="first")
         for cycle in range(away):
             valid = _registered(m, valid, f"valid_{cycle + 1}")
-        preload = None if self._model.c is None else self._preload(m, away, first)
+        preload = self._preload(m, away, first) if "c" in self._model.inputs else None
         m.d.comb += self.state.eq(register_sum(m, self._layout, added, seen, valid=valid, first=first,
                                                preload=preload))
         return m
@@ -147,7 +148,8 @@ class ExactSum(wiring.Component):
     def _products(self, m):
         """The sum of a transfer's products on the register's grid, and their flags."""
         model = self._model
-        width = min(product_grid(model.a, model.b).refined(model.accumulator_exponent).width, model.width)
+        grid = product_grid(model.a, model.b, every_code=True).refined(model.accumulator_exponent)
+        width = min(grid.width, model.width)
         addends, seen = [], None
         for lane in range(model.lanes or 1):
             a, b = (codes if model.lanes is None else codes[lane] for codes in (self.i.a, self.i.b))
@@ -184,7 +186,7 @@ class ExactSumRounder(wiring.Component):
 
     Parameters
     ----------
-    model : sw.reference.emac.ExactMultiplyAccumulate
+    model : sw.reference.emac.ExactMultiplyAccumulate or sw.reference.block_accumulate.BlockMultiplyAccumulate
     registers : int
         In the middle, behind the rounding.
 
@@ -336,28 +338,41 @@ class ExactMultiplyAccumulator(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        core = _Core(self._model, pipeline=self._pipeline, hard_multiplier=self._hard_multiplier)
-        connect_streams(m, self.i, self.o, core=core, latency=self.latency)
+        cycles = sum_registers(self._model, self._pipeline, ("grid", "operands"))
+        sum_ = ExactSum(self._model, grid_registers=cycles["grid"], operand_registers=cycles["operands"],
+                        hard_multiplier=self._hard_multiplier)
+        connect_streams(m, self.i, self.o, core=RoundedSum(sum_, cycles), latency=self.latency)
         return m
 
 
-class _Core(wiring.Component):
-    """Sum and rounding, with the members that :func:`hw.accumulate.streamed.connect_streams` asks for."""
+def sum_registers(model, pipeline, cuts):
+    """Return how many of ``pipeline`` registers stand behind the rounding, at each cut of a sum, and at the output."""
+    return {"round": 0, **distribute(pipeline, cuts if model.result is None else ("round", *cuts))}
 
-    def __init__(self, model, *, pipeline, hard_multiplier):
-        self._model, self._hard_multiplier = model, hard_multiplier
-        rounds = ("round",) if model.result is not None else ()
-        self._cycles = {"round": 0, **distribute(pipeline, (*rounds, "grid", "operands"))}
-        super().__init__({"valid": In(1), "i": In(input_layout(model.inputs)), "o": Out(input_layout(model.outputs))})
+
+class RoundedSum(wiring.Component):
+    """Sum and rounding, with the members that :func:`hw.accumulate.streamed.connect_streams` asks for.
+
+    Parameters
+    ----------
+    sum_ : ExactSum
+        Becomes the submodule ``sum``.
+    cycles : dict of str to int
+        Registers behind the rounding, ``round``, and behind the code, ``output``.
+    """
+
+    def __init__(self, sum_, cycles):
+        self._sum, self._cycles = sum_, cycles
+        ports = sum_.model
+        super().__init__({"valid": In(1), "i": In(input_layout(ports.inputs)), "o": Out(input_layout(ports.outputs))})
 
     def elaborate(self, platform):
         m = Module()
-        cycles = self._cycles
-        m.submodules.sum = sum_ = ExactSum(self._model, grid_registers=cycles["grid"],
-                                           operand_registers=cycles["operands"], hard_multiplier=self._hard_multiplier)
-        m.submodules.rounder = rounder = ExactSumRounder(self._model, registers=cycles["round"])
+        model, cycles = self._sum.model, self._cycles
+        m.submodules.sum = sum_ = self._sum
+        m.submodules.rounder = rounder = ExactSumRounder(model, registers=cycles["round"])
         m.d.comb += [sum_.valid.eq(self.valid), sum_.i.eq(self.i), rounder.state.eq(sum_.state)]
-        if self._model.random_bits:
+        if model.random_bits:
             m.d.comb += rounder.random.eq(delay(m, self.i.random, sum_.latency, name="random"))
         m.d.comb += self.o.o.eq(delay(m, rounder.o, cycles["output"], name="code"))
         return m

@@ -15,7 +15,7 @@ from sw.reference.pointwise_conv import PointwiseConvolution
 
 __all__ = ["PointwiseConv"]
 
-_SHARED = ("a", "first", "last")
+_SHARED = ("a", "a_scale", "first", "last")
 
 MAX_PACKED = 3
 """Most products on one multiplier: no block has room for a fourth one of 4 by 8 bits."""
@@ -25,8 +25,12 @@ class PointwiseConv(wiring.Component):
     """``output_lanes`` accumulators between two streams, which take the same activations, each with its own weights.
 
     Results are those of ``sw.reference.pointwise_conv.PointwiseConvolution``. Throughput is one transfer per cycle.
-    Latency is that of the cell's sum (1 cycle of a ``MultiplyAccumulate``, 2 of an ``ExactMultiplyAccumulate``, 3 of a
-    ``ChunkedMultiplyAccumulate``) and ``pipeline`` cycles of domain ``sync``.
+    Latency is that of the cell's sum (1 cycle of a ``MultiplyAccumulate``, 2 of an ``ExactMultiplyAccumulate`` or a
+    ``BlockMultiplyAccumulate``, 3 of a ``ChunkedMultiplyAccumulate``) and ``pipeline`` cycles of domain ``sync``.
+
+    With cells that take lanes or blocks and round nothing before the end, this is the dense form of
+    :class:`hw.dot.sparse_dsp_chain.SparseDspChain` and :class:`hw.dot.block_chain.BlockChain` with exact accumulators:
+    the operand that all outputs share is the weights, and each output is a vector of its own.
 
     With ``hard_multiplier``, weights of several outputs share a multiplier, and the activation, where that is exact:
     both operands are signed fixed-point numbers, the cell is an ``ExactMultiplyAccumulate`` without a preload, and the
@@ -57,8 +61,9 @@ class PointwiseConv(wiring.Component):
 
     Parameters
     ----------
-    cell : MultiplyAccumulate, ExactMultiplyAccumulate or ChunkedMultiplyAccumulate, of ``sw.reference``
-        What each output sums: formats, rounding and all; the lanes of the cell are the input channels of a group.
+    cell : MultiplyAccumulate, ExactMultiplyAccumulate, BlockMultiplyAccumulate or ChunkedMultiplyAccumulate
+        Of ``sw.reference``. What each output sums: formats, rounding and all; the lanes of the cell, or the elements of
+        its blocks, are the input channels of a group.
     output_lanes : int
         Output channels of a group.
     packed : int
@@ -73,8 +78,8 @@ class PointwiseConv(wiring.Component):
     Members
     -------
     i : In(stream)
-        ``a`` (a group of activations), ``b`` (the weight of input lane i and output j at ``j * input_lanes + i``),
-        ``first``, ``last``, and what else the cells take, a lane for each output.
+        ``a`` (a group of activations; its scale ``a_scale``, if it is a block), ``b`` (the weight of input lane i and
+        output j at ``j * input_lanes + i``), ``first``, ``last``, and what else the cells take, a lane for each output.
     o : Out(stream)
         ``o``, a lane for each output.
 

@@ -7,7 +7,7 @@ from amaranth.hdl import *
 from hw.convert.number import named
 from hw.pipeline import delay
 
-__all__ = ["Addend", "place_on_grid", "place_signed_on_grid", "with_zero_magnitude"]
+__all__ = ["Addend", "place_multiple_on_grid", "place_on_grid", "place_signed_on_grid", "with_zero_magnitude"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +72,28 @@ def place_signed_on_grid(m, number, *, exponent, width, name):
     m.d.comb += signed_magnitude.eq(Mux(number.sign, -number.magnitude, number.magnitude))
     places = _shift(m, list(signed_magnitude), signed_magnitude[-1], number, exponent, width, name)
     return named(m, Cat(*places), f"{name}_on_grid").as_signed()
+
+
+def place_multiple_on_grid(m, integer, number, *, exponent, width, name):
+    """Shift ``integer`` times a power of two onto the grid of whole multiples of ``2**exponent``.
+
+    Parameters
+    ----------
+    m : Module
+    integer : Value, signed
+    number : Number
+        The power of two: sign, exponent and scale; its magnitude does not matter. A ``Const`` sign is positive.
+    exponent, width, name
+        As :func:`place_on_grid` has them.
+
+    Returns
+    -------
+    Addend
+    """
+    places = _shift(m, list(integer), integer[-1], number, exponent, width, name)
+    if not isinstance(number.sign, Const):
+        places = [place ^ number.sign for place in places]
+    return Addend(value=named(m, Cat(*places), f"{name}_on_grid").as_signed(), carry=number.sign)
 
 
 def _shift(m, bits, fill, number, exponent, width, name):

@@ -6,23 +6,19 @@ from amaranth.hdl import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.arith.exact_product import Flags, may_be_special
-from hw.arith.integer_product import multiply_integers
-from hw.arith.multiply import multiply
 from hw.convert.align import align
-from hw.convert.decode import decode
 from hw.convert.encode import encode, round_aligned
 from hw.convert.from_integer import normalise, with_specials
 from hw.convert.number import Number, named
 from hw.convert.round import fraction_bits_needed
-from hw.dot.dot_product import sum_products
+from hw.dot.scaled_sum import sum_blocks
 from hw.pipeline import delay, distribute, require_pipeline
 from hw.shape import require_format
 from sw.formats import FixedPointFormat, OverflowPolicy, PositFormat, RoundingMode
 from sw.reference.accumulator_width import check_sum_width, product_grid
 from sw.reference.block import FLOAT32, BlockDot
 
-__all__ = ["BlockDotProduct"]
+__all__ = ["BlockDotProduct", "require_block_size"]
 
 
 class BlockDotProduct(wiring.Component):
@@ -84,9 +80,7 @@ class BlockDotProduct(wiring.Component):
         self._model = BlockDot(a=a, b=b, result=require_format("Result format", result), rounding=rounding,
                                overflow=overflow, random_bits=random_bits)
         check_sum_width(product_grid(a.element, b.element).times(a.block_size).width)
-        if a.block_size > MAX_BLOCK_SIZE:
-            raise ValueError(f"Block size must be at most {MAX_BLOCK_SIZE} for a circuit, which has a multiplier for "
-                             f"each element, not {a.block_size!r}; block_size= changes it")
+        require_block_size(a)
         self._pipeline = require_pipeline(pipeline)
         members = {
             "a": In(data.ArrayLayout(a.element.width, a.block_size)),
@@ -119,13 +113,10 @@ class BlockDotProduct(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         model, cycles = self._model, distribute(self._pipeline, ("sum", "normalise", "product", "round"))
-        total, terms = sum_products(m, model.a.element, self.a, model.b.element, self.b,
-                                    product_cycles=cycles["product"], hard_multiplier=self._hard_multiplier)
-        to_sum = cycles["product"] + cycles["sum"]
-        scale = self._scale(m).delayed(m, to_sum)
-        total, terms = delay(m, total, cycles["sum"], name="sum"), terms.delayed(m, cycles["sum"])
-        exact, flags = self._scaled(m, total, terms, scale)
-        exact, flags = exact.delayed(m, cycles["normalise"]), flags.delayed(m, cycles["normalise"])
+        product = sum_blocks(m, model, self, product_cycles=cycles["product"], hard_multiplier=self._hard_multiplier)
+        product, to_sum = product.delayed(m, cycles["sum"]), cycles["product"] + cycles["sum"]
+        exact = self._scaled(m, product).delayed(m, cycles["normalise"])
+        flags = product.flags(m).delayed(m, cycles["normalise"])
         bits = fraction_bits_needed(model.rounding, model.random_bits)
         random = None
         if model.random_bits:
@@ -136,21 +127,12 @@ class BlockDotProduct(wiring.Component):
         m.d.comb += self.o.eq(delay(m, code, cycles["output"], name="code"))
         return m
 
-    def _scale(self, m):
-        """The product of the scales; NaN and zero are flags of it."""
-        a = decode(m, self._model.a.scale, self.a_scale, normalised=False, name="a_scale")
-        b = decode(m, self._model.b.scale, self.b_scale, normalised=False, name="b_scale")
-        return multiply(m, a, b, None, self._hard_multiplier)
-
-    def _scaled(self, m, total, terms, scale):
-        """The exact product of sum and scale, ready to be aligned, and the flags of what it is otherwise."""
-        model, result = self._model, self._model.result
-        exponent = product_grid(model.a.element, model.b.element).exponent
-        zero = named(m, ~total.any() | scale.zero, "zero")
-        sign = named(m, (total[-1] ^ scale.sign) & ~zero, "result_sign")
-        if scale.max_magnitude > 1:  # a scale that is no power of two
-            total = multiply_integers(m, total, Cat(scale.magnitude, C(0, 1)).as_signed(),
-                                      hard_multiplier=self._hard_multiplier, name="scaled")
+    def _scaled(self, m, product):
+        """The exact product of sum and scale, ready to be aligned."""
+        model, result, scale = self._model, self._model.result, product.scale
+        zero = named(m, ~product.total.any() | scale.zero, "zero")
+        sign = named(m, (product.total[-1] ^ scale.sign) & ~zero, "result_sign")
+        total, exponent = product.times_significand(m, hard_multiplier=self._hard_multiplier), product.exponent
         if isinstance(result, FixedPointFormat):  # a policy that wraps asks for every bit
             magnitude = named(m, Mux(total[-1], -total, total)[:len(total)], "magnitude")
             exact = Number(
@@ -164,16 +146,22 @@ class BlockDotProduct(wiring.Component):
         lowest, highest = exact.min_exponent + scale.min_exponent, exact.max_exponent + scale.max_exponent
         power = Signal(Shape.cast(range(min(lowest, 0), highest + 1)), name="power")
         m.d.comb += power.eq(exact.exponent + scale.exponent)
-        exact = replace(exact, sign=sign, zero=zero, exponent=power, scale=exact.scale + scale.scale,
-                        min_exponent=lowest, max_exponent=highest, zero_has_zero_magnitude=False)
-        scale_nan = scale.nan if any(may_be_special(fmt.scale) for fmt in (model.a, model.b)) else C(0, 1)
-        infinite = not isinstance(terms.above, Const)
-        above, below = (Mux(scale.sign, terms.below, terms.above), Mux(scale.sign, terms.above, terms.below)
-                        ) if infinite else (C(0, 1), C(0, 1))
-        nan = named(m, terms.nan | scale_nan | ((terms.above | terms.below) & scale.zero), "nan")
-        special = not isinstance(terms.nan, Const) or not isinstance(scale_nan, Const)
-        return exact, Flags(nan=nan if special else C(0, 1), above=above, below=below)
+        return replace(exact, sign=sign, zero=zero, exponent=power, scale=exact.scale + scale.scale,
+                       min_exponent=lowest, max_exponent=highest, zero_has_zero_magnitude=False)
 
 
 MAX_BLOCK_SIZE = 1024
 """Most elements of a block that a circuit is built for."""
+
+
+def require_block_size(fmt):
+    """Refuse a block format whose blocks are too large for a circuit.
+
+    Raises
+    ------
+    ValueError
+        If they have more than ``MAX_BLOCK_SIZE`` elements.
+    """
+    if fmt.block_size > MAX_BLOCK_SIZE:
+        raise ValueError(f"Block size must be at most {MAX_BLOCK_SIZE} for a circuit, which has a multiplier for each "
+                         f"element, not {fmt.block_size!r}; block_size= changes it")

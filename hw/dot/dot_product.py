@@ -42,7 +42,7 @@ def sum_products(m, a_format, a, b_format, b, *, product_cycles=0, hard_multipli
     tuple of Value, Flags
         The sum in units of ``2**product_grid(a_format, b_format).exponent``, signed, and the flags of its terms.
     """
-    grid = product_grid(a_format, b_format)
+    grid = product_grid(a_format, b_format, every_code=True)
     products = [multiply_codes(m, a_format, x, b_format, y, hard_multiplier=hard_multiplier, name=f"lane_{lane}")
                 .delayed(m, product_cycles) for lane, (x, y) in enumerate(zip(a, b, strict=True))]
     *others, (last_lane, last) = enumerate(products)

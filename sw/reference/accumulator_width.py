@@ -1,7 +1,7 @@
 """How wide a register must be to hold sums of products exactly, by the formats' ranges and by the published rules."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from sw.formats import FixedPointFormat, FloatingPointFormat, ScalarFormat, Subnormals
@@ -73,10 +73,10 @@ def format_grid(fmt: ScalarFormat, *, every_code: bool = False) -> Grid:
     every_code : bool
         Count the code that a narrow range leaves out, too: no rounding produces it, but it may come from outside.
     """
+    if every_code and isinstance(fmt, FixedPointFormat):
+        fmt = replace(fmt, narrow_range=False)
     exponent = quantum_exponent(fmt)
     low, high = (int(value / Fraction(2) ** exponent) for value in (fmt.min_finite, fmt.max_finite))
-    if every_code and isinstance(fmt, FixedPointFormat) and fmt.narrow_range:
-        low -= 1
     return Grid(exponent=exponent, min_integer=min(0, low), max_integer=max(0, high))
 
 

@@ -1,11 +1,11 @@
 """The dot product of two blocks, exactly, on codes: the operation that OCP MX 1.0 defines on block formats."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 
-from sw.formats import BlockFormat, OverflowPolicy, RoundingMode, ScalarFormat, is_zero, parse
+from sw.formats import BlockFormat, OverflowPolicy, RoundingMode, ScalarFormat, Value, is_zero, parse
 from sw.reference.cast import Cast
 from sw.reference.lane_sum import lane_total, sum_lanes
 from sw.reference.model import Codes, Port, check_inputs
@@ -85,14 +85,14 @@ class BlockDot:
         """The result, ``o``."""
         return {"o": Port.of(self.result)}
 
-    def __call__(self, a: Sequence[int], b: Sequence[int], a_scale: int, b_scale: int, random: int = 0) -> int:
-        """Return the result's code for the elements' codes of two blocks and the codes of their scales.
+    def exact(self, a: Sequence[int], b: Sequence[int], a_scale: int, b_scale: int) -> Value:
+        """Return the value that is rounded, for the elements' codes of two blocks and the codes of their scales.
 
         Raises
         ------
         TypeError, ValueError
-            If a code is not an integer or does not fit its format, a block has not as many elements as the format
-            says, or ``random`` does not fit the random bits.
+            If a code is not an integer or does not fit its format, or a block has not as many elements as the format
+            says.
         """
         for name, codes in (("a", a), ("b", b)):
             if len(codes) != self.a.block_size:
@@ -100,7 +100,27 @@ class BlockDot:
         total = lane_total(product(self.a.element.decode(x), self.b.element.decode(y))
                            for x, y in zip(a, b, strict=True))
         scaled = product(total, product(self.a.scale.decode(a_scale), self.b.scale.decode(b_scale)))
-        return self.cast.encode(Fraction(0) if is_zero(scaled) else scaled, random)
+        return Fraction(0) if is_zero(scaled) else scaled
+
+    def __call__(self, a: Sequence[int], b: Sequence[int], a_scale: int, b_scale: int, random: int = 0) -> int:
+        """Return the result's code for the elements' codes of two blocks and the codes of their scales.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As :meth:`exact` does, or if ``random`` does not fit the random bits.
+        """
+        return self.cast.encode(self.exact(a, b, a_scale, b_scale), random)
+
+    def exact_array(self, inputs: Mapping[str, Codes]) -> ValueArray:
+        """Return the values that are rounded, for arrays of input codes: :meth:`exact` of each vector, all at once."""
+        products = multiply_arrays(decode_array(self.a.element, inputs["a"].ravel()),
+                                   decode_array(self.b.element, inputs["b"].ravel()))
+        total = sum_lanes(products, self.a.block_size)
+        scale = multiply_arrays(decode_array(self.a.scale, inputs["a_scale"]),
+                                decode_array(self.b.scale, inputs["b_scale"]))
+        scaled = multiply_arrays(total, scale)
+        return replace(scaled, negative=scaled.negative & ~scaled.zero)
 
     def evaluate(self, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
         """Return the result's codes for arrays of input codes: the call of each vector, all at once.
@@ -111,12 +131,4 @@ class BlockDot:
             As :func:`sw.reference.model.check_inputs` does.
         """
         check_inputs(self.inputs, inputs)
-        products = multiply_arrays(decode_array(self.a.element, inputs["a"].ravel()),
-                                   decode_array(self.b.element, inputs["b"].ravel()))
-        total = sum_lanes(products, self.a.block_size)
-        scale = multiply_arrays(decode_array(self.a.scale, inputs["a_scale"]),
-                                decode_array(self.b.scale, inputs["b_scale"]))
-        scaled = multiply_arrays(total, scale)
-        scaled = ValueArray(negative=scaled.negative & ~scaled.zero, significand=scaled.significand,
-                            exponent=scaled.exponent, infinite=scaled.infinite, nan=scaled.nan)
-        return {"o": self.cast.codes(scaled, inputs.get("random"))}
+        return {"o": self.cast.codes(self.exact_array(inputs), inputs.get("random"))}

@@ -1,23 +1,20 @@
 """Exact multiply-accumulate: a sum of products in a register so wide that nothing is rounded before the end."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
-from sw.formats import OverflowPolicy, RoundingMode, ScalarFormat, Special, Value
+from sw.formats import OverflowPolicy, RoundingMode, ScalarFormat, Value
 from sw.formats.check import check_integer
 from sw.reference.accumulation import FLAG, AccumulatorRun, State
 from sw.reference.accumulator_width import Grid, check_sum_width, sum_grid
 from sw.reference.cast import Cast
+from sw.reference.exact_register import ExactRegister
 from sw.reference.model import Codes, Port
 from sw.reference.multiply import product
-from sw.reference.value_array import decode_array, from_integers, multiply_arrays, to_integers
-
-_WORD_BITS = 62
+from sw.reference.value_array import decode_array, multiply_arrays
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +118,16 @@ class ExactMultiplyAccumulate:
         return Cast(result=self.result, rounding=self.rounding, overflow=self.overflow, random_bits=self.random_bits)
 
     @property
+    def register(self) -> ExactRegister:
+        """The register, with its rounding."""
+        return ExactRegister(width=self.width, exponent=self.accumulator_exponent, cast=self.cast)
+
+    @property
+    def operand_formats(self) -> tuple[ScalarFormat, ...]:
+        """Formats of everything that a sum is made of."""
+        return (self.a, self.b) if self.c is None else (self.a, self.b, self.c)
+
+    @property
     def inputs(self) -> Mapping[str, Port]:
         """``a`` and ``b``, ``first`` and ``last``; ``c`` if there is a preload, ``random`` if stochastic."""
         return {"a": Port.of(self.a, self.lanes), "b": Port.of(self.b, self.lanes),
@@ -130,9 +137,7 @@ class ExactMultiplyAccumulate:
     @property
     def outputs(self) -> Mapping[str, Port]:
         """The result, ``o``."""
-        return {"o": Port(width=self.width) if self.result is None else Port.of(self.result)}
-
-    # The definition, one transfer at a time.
+        return {"o": self.register.output}
 
     def results(self, transfers: Iterable[Mapping[str, Any]]) -> list[int]:
         """Return the code of each result that transfers ask for, the register being zero before the first one.
@@ -142,31 +147,14 @@ class ExactMultiplyAccumulate:
         transfers : iterable of mapping
             Field name to code; to a sequence of codes for ``a`` and ``b`` with lanes.
         """
-        codes, total, others = [], Fraction(0), set[Special]()
-        for transfer in transfers:
-            if transfer["first"]:
-                total, others = _split([Fraction(0) if self.c is None else self.c.decode(transfer["c"])])
-            pairs = ([(transfer["a"], transfer["b"])] if self.lanes is None
-                     else zip(transfer["a"], transfer["b"], strict=True))
-            added, seen = _split(product(self.a.decode(x), self.b.decode(y)) for x, y in pairs)
-            total, others = self._wrapped(total + added), others | seen
-            if transfer["last"]:
-                codes.append(self._code(total, others, transfer.get("random", 0)))
-        return codes
+        return self.register.results(
+            transfers, terms=self._products,
+            start=lambda transfer: Fraction(0) if self.c is None else self.c.decode(transfer["c"]))
 
-    def _wrapped(self, total: Fraction) -> Fraction:
-        modulus = Fraction(2) ** (self.accumulator_exponent + self.width)
-        return (total + modulus / 2) % modulus - modulus / 2
-
-    def _code(self, total: Fraction, others: set[Special], random: int) -> int:
-        nan = Special.NAN in others or len(others) > 1
-        if self.cast is not None:
-            return self.cast.encode(Special.NAN if nan else next(iter(others), total), random)
-        if others:
-            return 1 << (self.width - 1)
-        return int(total / Fraction(2) ** self.accumulator_exponent) % (1 << self.width)
-
-    # The same for many sequences at once: the register, and whether there has been a NaN, +infinity and -infinity.
+    def _products(self, transfer: Mapping[str, Any]) -> list[Value]:
+        pairs = ([(transfer["a"], transfer["b"])] if self.lanes is None
+                 else zip(transfer["a"], transfer["b"], strict=True))
+        return [product(self.a.decode(x), self.b.decode(y)) for x, y in pairs]
 
     def start(self, sequences: int) -> AccumulatorRun:
         """Return fresh sequences: see :class:`sw.reference.model.Stream`."""
@@ -174,61 +162,20 @@ class ExactMultiplyAccumulate:
 
     def zero(self, sequences: int) -> State:
         """Return the registers after a reset."""
-        none = np.zeros(sequences, dtype=bool)
-        return np.zeros(sequences, dtype=np.int64 if self._narrow else object), none, none, none
+        return self.register.zero(sequences)
 
     def initial(self, inputs: Mapping[str, Codes]) -> State:
         """Return the registers from which a sum starts."""
         if self.c is None:
             return self.zero(len(inputs["first"]))
-        start = decode_array(self.c, inputs["c"])
-        return (self._register(to_integers(start, self.accumulator_exponent)), start.nan,
-                start.infinite & ~start.negative, start.infinite & start.negative)
+        return self.register.loaded(decode_array(self.c, inputs["c"]))
 
     def accumulate(self, state: State, inputs: Mapping[str, Codes]) -> State:
         """Return the registers after one more transfer."""
-        register, nan, above, below = state
         products = multiply_arrays(decode_array(self.a, inputs["a"].reshape(-1)),
                                    decode_array(self.b, inputs["b"].reshape(-1)))
-        shape = (-1, self.lanes or 1)
-        added = self._register(to_integers(products, self.accumulator_exponent)).reshape(shape).sum(axis=1)
-        flags = (products.nan, products.infinite & ~products.negative, products.infinite & products.negative)
-        any_nan, any_above, any_below = (flag.reshape(shape).any(axis=1) for flag in flags)
-        return self._wrap(register + added), nan | any_nan, above | any_above, below | any_below
+        return self.register.added(state, products, self.lanes or 1)
 
     def finish(self, state: State, inputs: Mapping[str, Codes]) -> dict[str, Codes]:
         """Return the codes of the results, were ``inputs`` the last transfers of their sums."""
-        register, nan, above, below = state
-        if self.cast is None:
-            codes = np.where(nan | above | below, 1 << (self.width - 1), register.astype(object))
-            codes = codes & ((1 << self.width) - 1)
-            return {"o": codes.astype(np.uint64) if self.width <= 64 else codes}
-        values = from_integers(register, self.accumulator_exponent)
-        nan = nan | (above & below)
-        infinite = (above | below) & ~nan
-        values = replace(values, nan=nan, infinite=infinite, negative=np.where(infinite, below, values.negative & ~nan),
-                         significand=np.where(infinite | nan, 0, values.significand))
-        return {"o": self.cast.codes(values, inputs.get("random"))}
-
-    @property
-    def _narrow(self) -> bool:
-        """Whether the register, and the sum of a transfer, fit a machine word."""
-        return self.width <= _WORD_BITS
-
-    def _register(self, integers: Codes) -> Codes:
-        return integers.astype(np.int64 if self._narrow else object)
-
-    def _wrap(self, register: Codes) -> Codes:
-        half = 1 << (self.width - 1)
-        return ((register + half) & (2 * half - 1)) - half
-
-
-def _split(values: Iterable[Value]) -> tuple[Fraction, set[Special]]:
-    """Return the sum of the finite values, and which others there are; the negative zero counts as zero."""
-    total, others = Fraction(0), set[Special]()
-    for value in values:
-        if isinstance(value, Fraction):
-            total += value
-        elif value is not Special.NEGATIVE_ZERO:
-            others.add(value)
-    return total, others
+        return self.register.finish(state, inputs.get("random"))

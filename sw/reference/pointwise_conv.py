@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sw.formats.check import check_integer
-from sw.reference.accumulation import FLAG
 from sw.reference.dot import MAX_LANES
 from sw.reference.model import Codes, Port
 from sw.reference.systolic import Cell
 
-_SHARED = ("a", "first", "last")
+_SHARED = ("a", "a_scale", "first", "last")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,8 +29,9 @@ class PointwiseConvolution:
     cell : reference of an accumulator
         What each output sums: formats, rounding and all, such as an ``ExactMultiplyAccumulate`` whose lanes are the
         input channels of a group; a cell without lanes takes one input channel a transfer. It draws no random bits from
-        a register of its own. Of its fields, those besides ``a``, ``b`` and the flags (a preload, random bits) are
-        given to each output by itself.
+        a register of its own. A ``BlockMultiplyAccumulate`` takes a block of channels a transfer, whose scale all
+        outputs share as they do its elements. Of the cell's fields, those besides ``a``, its scale, ``b`` and the
+        flags (a preload, the scale of the weights, random bits) are given to each output by itself.
     output_lanes : int
         Output channels of a group: 1 to 65,536, and no more than that of weights.
 
@@ -67,7 +67,7 @@ class PointwiseConvolution:
 
     @property
     def inputs(self) -> Mapping[str, Port]:
-        """``a`` as the cell takes it, the weights ``b``, the flags, and other fields with a lane for each output.
+        """``a`` and its scale as the cell takes them, the weights ``b``, the flags; of others a lane for each output.
 
         The weight of input lane i and output j is lane ``j * input_lanes + i`` of ``b``.
         """
@@ -118,7 +118,7 @@ class _Run:
         fields = {}
         for name, port in model.cell.inputs.items():
             codes = inputs[name]
-            shared = port is FLAG or name == "a"
+            shared = name in _SHARED
             lanes = () if port.lanes is None else (port.lanes,)
             fields[name] = np.repeat(codes, outputs, axis=0) if shared else codes.reshape(-1, *lanes)
         shape = self._sequences, outputs

@@ -21,6 +21,7 @@ COMPONENTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
                                   ("pipeline", "hard_multiplier")),
     "Dot": ("dot.dot_product", "DotProduct", ("pipeline", "hard_multiplier")),
     "DotAccumulate": ("dot.dot_product", "DotAccumulator", ("pipeline", "hard_multiplier")),
+    "BlockMultiplyAccumulate": ("accumulate.block", "BlockMultiplyAccumulator", ("pipeline", "hard_multiplier")),
     "BlockDot": ("dot.block_dot_product", "BlockDotProduct", ("pipeline", "hard_multiplier")),
     "KHotMultiplication": ("arith.khot_multiply", "KHotMultiplier", ("pipeline",)),
     "Int4Fp4Dot": ("dot.int4_fp4_dot", "Int4Fp4DotProduct", ("pipeline",)),
@@ -32,6 +33,9 @@ COMPONENTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "PointwiseConvolution": ("conv.pointwise_conv", "PointwiseConv", ("pipeline", "hard_multiplier")),
     "Requantization": ("conv.requantize", "Requantize", ("pipeline", "hard_multiplier")),
     "SparseDspChain": ("dot.sparse_dsp_chain", "SparseDspChain", ("pipeline", "hard_multiplier")),
+    "PackedMultiplyAccumulate": ("dot.packed_mac", "PackedMac", ("hard_multiplier",)),
+    "BlockChain": ("dot.block_chain", "BlockChain", ("pipeline", "hard_multiplier")),
+    "SquareOffset": ("conv.offset_generator", "SquareOffsetGenerator", ("pipeline", "hard_multiplier")),
     "Dequantization": ("convert.dequantizer", "Dequantizer", ("pipeline",)),
 }
 """Module of ``hw``, class, and parameters of the implementation, by the reference's class."""

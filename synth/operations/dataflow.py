@@ -106,6 +106,30 @@ def sparse_chain(request: Request) -> Any:
     return _reference("sparse_chain", "SparseDspChain")(a=a, b=request.scalar("fmt_b", a), **fields)
 
 
+def packed_multiply_accumulate(request: Request) -> Any:
+    """``packed_mac``."""
+    a = request.fixed("fmt")
+    fields = {name: getattr(request, name) for name in ("lanes", "terms") if getattr(request, name) is not None}
+    return _reference("packed_mac", "PackedMultiplyAccumulate")(a=a, b=request.fixed("fmt_b", a), **fields)
+
+
+def block_chain(request: Request) -> Any:
+    """``mx_chain``."""
+    a = request.block_format("fmt")
+    fields = {name: getattr(request, name) for name in ("length", "vectors") if getattr(request, name) is not None}
+    if request.out_fmt is not None:
+        fields["result"] = request.scalar("out_fmt")
+    casting = {name: value for name, value in request.casting().items() if name != "random_bits"}
+    return _reference("block_chain", "BlockChain")(a=a, b=request.block_format("fmt_b", a), **fields, **casting)
+
+
+def square_offset(request: Request) -> Any:
+    """``square_offset``."""
+    return _reference("square_offset", "SquareOffset")(
+        a=request.fixed("fmt", INT8), b=request.fixed("fmt_b", INT4), lanes=request.either("lanes", DEFAULT_LANES),
+        terms=request.either("terms", models.DEFAULT_TERMS), max_offset=request.either("max_offset", DEFAULT_OFFSET))
+
+
 def dequantization(request: Request) -> Any:
     """``dequantize``.
 

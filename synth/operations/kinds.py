@@ -83,6 +83,11 @@ _KINDS = (
         formula=lambda model: f"{model.a.block_size} {_pair(model)} → {model.result.name}",
         cancelling=_cancelling("cancelling_lanes")),
     OperationKind(
+        name="block_mac", summary="exact sums of dot products of blocks, rounded once at the end",
+        options=("fmt", "fmt_b", "out_fmt", "terms", "accumulator_width"), model=models.block_multiply_accumulate,
+        formula=lambda model: f"sum of {model.terms} blocks of {model.a.block_size} {_pair(model)} in {model.width} "
+                              f"bits → {_name(model.result)}"),
+    OperationKind(
         name="khot_multiply", summary="product by at most K signed powers of two, without a multiplier",
         options=("fmt", "out_fmt", "hot", "max_shift"), model=models.khot_multiplication,
         formula=lambda model: f"{model.x.name} × {model.hot} signed powers of two up to 2^{model.max_shift} → "
@@ -133,6 +138,18 @@ _KINDS = (
         implementation=("cascade",), model=dataflow.sparse_chain,
         formula=lambda model: f"{model.length} multipliers of {_pair(model)} for {model.vectors} vectors, "
                               f"N from {model.smallest} of {model.block}"),
+    OperationKind(
+        name="packed_mac", summary="several sums on one multiplier: operands side by side that share another one",
+        options=("fmt", "fmt_b", "lanes", "terms"), rounded=False, model=dataflow.packed_multiply_accumulate,
+        formula=lambda model: f"{model.lanes} sums of {model.terms} {_pair(model)}, {model.spacing} bits apart"),
+    OperationKind(
+        name="mx_chain", summary="dot products of vectors with several blocks of weights, each rounded once",
+        options=("fmt", "fmt_b", "out_fmt", "length", "vectors"), model=dataflow.block_chain,
+        formula=lambda model: f"{model.vectors} × {model.blocks} blocks of {_pair(model)} → {model.result.name}"),
+    OperationKind(
+        name="square_offset", summary="1x1 convolution to one offset a position, rounded and clamped",
+        options=("fmt", "fmt_b", "lanes", "terms", "max_offset"), rounded=False, model=dataflow.square_offset,
+        formula=lambda model: f"{model.lanes} {_pair(model)}, sums of {model.terms} → 0 to {model.max_offset}"),
     OperationKind(
         name="dequantize", summary="narrow weight codes with a zero point, unpacked to int8",
         rounded=False, options=("lanes", "code_widths"), model=dataflow.dequantization,

@@ -137,6 +137,14 @@ def block_dot(request: Request) -> Any:
     return _reference("block", "BlockDot")(a=a, b=request.block_format("fmt_b", a), **result, **request.casting())
 
 
+def block_multiply_accumulate(request: Request) -> Any:
+    """``block_mac``."""
+    a = request.block_format("fmt")
+    return _reference("block_accumulate", "BlockMultiplyAccumulate")(
+        a=a, b=request.block_format("fmt_b", a), result=request.result(parse("float32")),
+        terms=request.either("terms", DEFAULT_TERMS), accumulator_width=request.accumulator_width, **request.casting())
+
+
 def khot_multiplication(request: Request) -> Any:
     """``khot_multiply``."""
     x = request.fixed("fmt")

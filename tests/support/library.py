@@ -27,6 +27,8 @@ SMALL = {
                        {"fmt": "int4", "accumulator": "int10", "lanes": 2, "fmt_c": "int10"}],
     "mx_dot": [{"fmt": "mxfp4:block_size=2"}, {"fmt": "mxint8:block_size=2", "out_fmt": "bfloat16"},
                {"fmt": "nvfp4:block_size=2"}],
+    "block_mac": [{"fmt": "mxfp4:block_size=2", "terms": 16}, {"fmt": "nvfp4:block_size=2", "out_fmt": "exact"},
+                  {"fmt": "mxint8:block_size=2", "terms": 8, "out_fmt": "bfloat16"}],
     "khot_multiply": [{"fmt": "int6"}, {"fmt": "fixed<8,4>", "hot": 1, "max_shift": 7, "out_fmt": "fixed<8,1>"}],
     "int4_fp4_dot": [{"lanes": 2}, {"lanes": 4, "rounding": "nearest-away"}],
     "systolic": [{"fmt": "int4", "size": 2, "terms": 16, "out_fmt": "int8"},
@@ -45,6 +47,9 @@ SMALL = {
     "requantize": [{"lanes": 1, "fmt": "int16", "out_fmt": "int8"}],
     "sparse_chain": [{"fmt": "e2m1", "length": 4, "block": 4, "smallest": 4, "vectors": 1},
                      {"fmt": "int4", "length": 4, "block": 8}],
+    "packed_mac": [{"fmt": "int8", "fmt_b": "int4", "lanes": 3, "terms": 2}, {"fmt": "int4"}],
+    "mx_chain": [{"fmt": "mxfp4:block_size=2", "length": 4}],
+    "square_offset": [{"lanes": 2, "terms": 8, "max_offset": 5}],
     "dequantize": [{"lanes": 3, "code_widths": "3"}, {"lanes": 2}],
 }
 """Requests by operation: small enough to be synthesized and checked in seconds."""

@@ -5,11 +5,13 @@ import re
 import pytest
 from amaranth.hdl import Fragment
 
+from hw.accumulate.block import BlockSum
 from hw.accumulate.cell import make_rounder, make_sum, require_cell, rounds_in_sum, sum_latency
 from hw.accumulate.chunked import ChunkedSum
 from hw.accumulate.exact import ExactSum, ExactSumRounder
 from hw.accumulate.fixed import FixedSum, FixedSumRounder
-from sw.formats import parse
+from sw.formats import parse, parse_block
+from sw.reference.block_accumulate import BlockMultiplyAccumulate
 from sw.reference.chunked import ChunkedMultiplyAccumulate
 from sw.reference.emac import ExactMultiplyAccumulate
 from sw.reference.mac import MultiplyAccumulate
@@ -18,11 +20,13 @@ from sw.reference.multiply import Multiplication
 INT4 = parse("int4")
 FIXED = MultiplyAccumulate(a=INT4, b=INT4, result=INT4, terms=4)
 EXACT = ExactMultiplyAccumulate(a=INT4, b=INT4, result=INT4, terms=4)
+BLOCKS = BlockMultiplyAccumulate(a=parse_block("mxfp4:block_size=2"), b=parse_block("mxfp4:block_size=2"), terms=4)
 CHUNKED = ChunkedMultiplyAccumulate(a=INT4, b=INT4, accumulator=parse("int8"), chunk=2)
 
 
 @pytest.mark.parametrize(("cell", "kind", "rounder", "latency"), [
-    (FIXED, FixedSum, FixedSumRounder, 1), (EXACT, ExactSum, ExactSumRounder, 2), (CHUNKED, ChunkedSum, None, 3)])
+    (FIXED, FixedSum, FixedSumRounder, 1), (EXACT, ExactSum, ExactSumRounder, 2),
+    (BLOCKS, BlockSum, ExactSumRounder, 2), (CHUNKED, ChunkedSum, None, 3)])
 def test_parts_of_a_cell(cell, kind, rounder, latency):
     assert require_cell(cell) is cell
     assert rounds_in_sum(cell) is (rounder is None)
@@ -44,6 +48,6 @@ def test_parts_of_a_cell(cell, kind, rounder, latency):
 
 def test_wrong_cell():
     with pytest.raises(TypeError, match=re.escape(
-            "Cell must be a MultiplyAccumulate, an ExactMultiplyAccumulate or a ChunkedMultiplyAccumulate to be built, "
-            "not Multiplication(")):
+            "Cell must be a MultiplyAccumulate, an ExactMultiplyAccumulate, a BlockMultiplyAccumulate or a "
+            "ChunkedMultiplyAccumulate to be built, not Multiplication(")):
         require_cell(Multiplication(a=INT4, b=INT4, result=INT4))

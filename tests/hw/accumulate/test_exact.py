@@ -91,6 +91,16 @@ def test_sums_of_too_many_terms_wrap_as_the_reference_does(tmp_path):
            make("float4_e2m1fn", result="float8_e4m3fn", terms=2)], tmp_path, codes=extremes)
 
 
+def test_the_code_that_a_narrow_range_leaves_out(tmp_path):
+    """Times the largest power of two, it is one beyond what the other codes need."""
+    check([make("int4:narrow_range=true", "minifloat_e3m0"), make("int4:narrow_range=true", result="float16", lanes=2),
+           make("int4:narrow_range=true", "float4_e2m1fn", "int6", c="int4:narrow_range=true")], tmp_path,
+          codes=lambda port, count, rng: np.where(
+              (rng.random((count, port.lanes or 1)) < 0.8).reshape(count, *(() if port.lanes is None else (-1,))),
+              port.format.encode(port.format.min_finite) - (hasattr(port.format, "narrow_range")),
+              random_codes(port, count, rng)).astype(np.uint64))
+
+
 def test_every_pair_of_small_operands(tmp_path):
     components = [make("float4_e2m1fn", terms=1), make("int4", terms=1), make("float4_e2m1fn", result="float4_e2m1fn"),
                   make("posit<4,1>", result="posit<4,1>"), make("int4", "float4_e2m1fn", terms=1)]

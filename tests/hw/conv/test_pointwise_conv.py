@@ -2,6 +2,8 @@
 """Pointwise convolution with stalls and resets, as gates and on DSP blocks, for cells of every kind."""
 
 import re
+from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,13 +12,17 @@ from amaranth.back import rtlil
 from hw.accumulate.packed import PackedSums
 from hw.conv.depthwise_conv import DepthwiseConv
 from hw.conv.pointwise_conv import PointwiseConv
-from sw.formats import RoundingMode, parse
+from sw.formats import RoundingMode, Special, parse, parse_block
+from sw.reference.accumulation import FLAG
+from sw.reference.block_accumulate import BlockMultiplyAccumulate
 from sw.reference.chunked import ChunkedMultiplyAccumulate
 from sw.reference.emac import ExactMultiplyAccumulate
 from sw.reference.mac import MultiplyAccumulate
+from sw.reference.model import Port
 from sw.reference.multiply import Multiplication
 from sw.reference.packing import Packing
 from sw.reference.pointwise_conv import PointwiseConvolution
+from sw.reference.sparse_chain import SparseDspChain
 from tests.support import gates
 from tests.support.clocked_gates import assert_streams_right
 from tests.support.mapped import assert_stream_right, map_component
@@ -50,6 +56,68 @@ def test_cells_of_every_kind(tmp_path):
 def test_float8_by_float4_in_exact_sums(tmp_path):
     check([PointwiseConv(ExactMultiplyAccumulate(a=parse("float8_e4m3fn"), b=E2M1, result=None, terms=16, lanes=2), 1,
                          pipeline=1, hard_multiplier=True)], tmp_path)
+
+
+def test_blocks_share_their_scale(tmp_path):
+    mxfp4, nvfp4 = parse_block("mxfp4:block_size=2,scale=e4m0"), parse_block("nvfp4:block_size=2")
+    cells = [BlockMultiplyAccumulate(a=mxfp4, b=nvfp4, result=parse("bfloat16"), terms=4),
+             BlockMultiplyAccumulate(a=nvfp4, b=mxfp4, result=None, terms=4)]
+    components = [PointwiseConv(cells[0], 2), PointwiseConv(cells[1], 3, pipeline=3, hard_multiplier=True)]
+    ports = components[1].model.inputs
+    assert {name: port.lanes for name, port in ports.items()} == {
+        "a": 2, "b": 6, "a_scale": None, "b_scale": 3, "first": None, "last": None}
+    assert [component.latency for component in components] == [2, 5]
+    check(components, tmp_path)
+
+
+class ChainThenSums:
+    """What vectors' sums over the dense results of a chain are, in rationals, rounded once: a model between streams."""
+
+    def __init__(self, weight, activation, result, lanes, vectors):
+        self.chain = SparseDspChain(a=activation, b=weight, length=lanes, block=lanes, smallest=lanes, vectors=vectors)
+        self.result = result
+        self.inputs = {"a": Port.of(weight, lanes), "b": Port.of(activation, lanes * vectors), "first": FLAG,
+                       "last": FLAG}
+        self.outputs = {"o": Port.of(result, vectors)}
+
+    def start(self, sequences):
+        self.sums = np.full((sequences, self.chain.vectors), Fraction(0))
+        self.nan = np.zeros((sequences, self.chain.vectors), dtype=bool)
+        return self
+
+    def reset(self, which):
+        self.sums[which], self.nan[which] = Fraction(0), False
+
+    def accept(self, inputs, accepted):
+        dense = self.chain.evaluate({"activations": inputs["b"], "weights": inputs["a"]})["o"]
+        width, unit = self.chain.outputs["o"].width, Fraction(2) ** self.chain.dot.sum_exponent
+        codes = np.zeros((len(accepted), self.chain.vectors), dtype=np.uint64)
+        for row in np.flatnonzero(accepted):
+            if inputs["first"][row]:
+                self.reset([row])
+            for vector, code in enumerate(dense[row].tolist()):
+                self.sums[row, vector] += (code - (code >> width - 1 << width)) * unit
+                self.nan[row, vector] |= code == 1 << width - 1
+                codes[row, vector] = self.result.encode(
+                    Special.NAN if self.nan[row, vector] else self.sums[row, vector])
+        produced = accepted & (inputs["last"] != 0)
+        return [(produced, {"o": codes})] if produced.any() else []
+
+
+@pytest.mark.parametrize(("weight", "activation", "result"), [
+    ("float8_e4m3fn", "e2m1", "bfloat16"), ("e2m1", "float8_e4m3fn", "float8_e4m3fn"), ("e2m1", "e2m1", "float32")])
+def test_minifloats_make_the_dense_chain_with_exact_accumulators(weight, activation, result, tmp_path):
+    """The weights are shared and each output is a vector; its sums are those of the chain's dense results."""
+    weight, activation, result = parse(weight), parse(activation), parse(result)
+    cell = ExactMultiplyAccumulate(a=weight, b=activation, result=result, terms=256, lanes=4)
+    component = PointwiseConv(cell, 2, pipeline=1)
+    circuit, = gates.build([component], tmp_path)
+    sums = ChainThenSums(weight, activation, result, lanes=4, vectors=2)
+    assert component.model.inputs == sums.inputs
+    assert component.model.outputs == sums.outputs
+    compared = assert_streams_right(SimpleNamespace(model=sums), circuit, lanes=48, cycles=30, seed=1, reset_rate=0.01,
+                                    flag_rate=0.25)
+    assert compared > 100
 
 
 def test_packed_products(tmp_path):
@@ -128,7 +196,8 @@ def test_properties():
 
 @pytest.mark.parametrize(("parameters", "error", "message"), [
     ({"cell": Multiplication(a=INT4, b=INT4, result=INT4)}, TypeError,
-     "Cell must be a MultiplyAccumulate, an ExactMultiplyAccumulate or a ChunkedMultiplyAccumulate to be built, not "),
+     "Cell must be a MultiplyAccumulate, an ExactMultiplyAccumulate, a BlockMultiplyAccumulate or a "
+     "ChunkedMultiplyAccumulate to be built, not "),
     ({"output_lanes": 0}, ValueError, "Output count must be between 1 and 32768 for 2 input lanes, not 0"),
     ({"packed": 4}, ValueError, "Packed products must be between 1 and 3 on a multiplier, not 4"),
     ({"packed": True}, TypeError, "Packed products must be an integer, not True"),

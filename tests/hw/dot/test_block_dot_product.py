@@ -47,6 +47,19 @@ def test_blocks_of_every_kind_with_every_kind_of_result(tmp_path):
     ], tmp_path, vectors=400)
 
 
+def test_the_code_that_a_narrow_range_leaves_out(tmp_path):
+    """Eight products of -2 and -2 are 32, one more than the sum of eight products of rounded MXINT8 ever needs."""
+    component = make("mxint8:block_size=8")
+    circuit, = gates.build([component], tmp_path)
+    rng = np.random.default_rng(1)
+    blocks = {name: np.where(rng.random((200, 8)) < 0.95, 128, rng.integers(0, 256, (200, 8))).astype(np.uint64)
+              for name in ("a", "b")}
+    blocks["a"][0] = blocks["b"][0] = 128
+    inputs = blocks | {name: np.full(200, 127, np.uint64) for name in ("a_scale", "b_scale")}
+    assert component.model.evaluate(inputs)["o"][0] == FLOAT32.encode(32)
+    assert_function_right(component, circuit, inputs)
+
+
 @pytest.mark.parametrize("name", ["mxfp4", "mxint8:element=int4"])
 def test_every_pair_of_blocks_of_two_small_elements(name, tmp_path):
     component = make(f"{name}{',' if ':' in name else ':'}block_size=2")

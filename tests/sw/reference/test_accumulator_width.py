@@ -140,7 +140,17 @@ def test_grid_arithmetic():
     assert [Grid(exponent=0, min_integer=low, max_integer=high).width
             for low, high in ((0, 0), (0, 1), (-1, 0), (-2, 1), (-3, 1), (-4, 3), (0, 127), (-129, 0))] == [
                 1, 2, 1, 2, 3, 3, 8, 9]
+    assert halves.by(quarters) == quarters.by(halves) == Grid(exponent=-3, min_integer=-9, max_integer=12)
     assert product_grid(parse("int4"), parse("uint4")) == Grid(exponent=0, min_integer=-120, max_integer=105)
+
+
+def test_the_code_that_a_narrow_range_leaves_out_is_counted_if_asked_for():
+    narrow = parse("int4:narrow_range=true")
+    assert format_grid(narrow) == Grid(exponent=0, min_integer=-7, max_integer=7)
+    assert format_grid(narrow, every_code=True) == format_grid(parse("int4")) == Grid(exponent=0, min_integer=-8,
+                                                                                       max_integer=7)
+    assert product_grid(narrow, narrow, every_code=True) == product_grid(parse("int4"), parse("int4"))
+    assert format_grid(parse("e2m1"), every_code=True) == format_grid(parse("e2m1"))
 
 
 @pytest.mark.parametrize(("call", "error", "message"), [

@@ -28,8 +28,9 @@ def torch_results(model, layer, pixels, offsets):
     from sw.nn.integer import IntegerDepthwise, IntegerPointwise
     from sw.nn.requantize import Requantize
 
-    requantizers = [Requantize(torch.tensor(scale), torch.tensor(bias), relu=relu, offset=model.zero) for scale, bias, relu in zip(
-        layer.scale, layer.bias, (model.relu_depthwise, model.relu_pointwise), strict=True)]
+    relus = model.relu_depthwise, model.relu_pointwise
+    requantizers = [Requantize(torch.tensor(scale), torch.tensor(bias), relu=relu, offset=model.zero)
+                    for scale, bias, relu in zip(layer.scale, layer.bias, relus, strict=True)]
     depthwise = IntegerDepthwise(torch.tensor(layer.depthwise), requantizers[0], stride=model.stride,
                                  padding=model.zero, max_offset=model.max_offset)
     pointwise = IntegerPointwise(torch.tensor(layer.pointwise), requantizers[1])

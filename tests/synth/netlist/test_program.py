@@ -205,7 +205,7 @@ def test_choice_wrong():
     (Family.GOWIN, "ALU", {"ALU_MODE": 10}, {}, "Parameter ALU_MODE must be 0 to 9, not 10"),
     (Family.GOWIN, "MULTALU18X18", {"OUT_REG": "1", "MULTALU18X18_MODE": 1}, {},
      "Parameter MULTALU18X18_MODE must be 0: a sum of the product, C and the own sum, not 1"),
-    (Family.GOWIN, "MULTALU18X18", {"OUT_REG": "0"}, {}, "Parameter OUT_REG must be 1: the accumulator is that register"),
+    (Family.GOWIN, "MULTALU18X18", {"OUT_REG": "0"}, {}, "Parameter OUT_REG must be 1: the accumulator is that"),
     (Family.GOWIN, "MULT9X9", {}, {"ASEL": "1"}, "Pin ASEL must be 0: the operand from the pins, without a cascade"),
     (Family.GOWIN, "MULT9X9", {}, {"BSEL": 2}, r"Pin BSEL\[0\] must be the constant 0 or 1, not net 'a'"),
     (Family.ECP5, "MULT18X18D", {"REG_INPUTC_CLK": "CLK0"}, {}, "Parameter REG_INPUTC_CLK must be one of NONE, not"),

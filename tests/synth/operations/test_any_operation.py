@@ -23,11 +23,12 @@ def assert_right(seed, name, folder):
     component, target = operation.component(), TARGETS[rng.choice(list(TARGETS))]
     store = Store(folder / "cache", warn=print)
     (folder / "work").mkdir()
-    mapped = flow.synthesize(flow.elaborate(component), target, store=store, folder=folder / "work", dsp=False,
-                             timeout=600)
+    design = flow.elaborate(component)
+    mapped = flow.synthesize(design, target, store=store, folder=folder / "work", dsp=False, timeout=600)
     store.close()
-    expected = expect(operation.model, seed=seed, exhaustive_bits=16, samples=20000, cancelling=operation.cancelling())
-    record = check(mapped.document(), expected, latency=component.latency, seed=seed)
+    expected = expect(operation.model, seed=seed, exhaustive_bits=16, samples=20000, cancelling=operation.cancelling(),
+                      stimulus=operation.stimulus())
+    record = check(mapped.document(), expected, latency=design.latency, interval=design.interval, seed=seed)
     assert (record["mismatches"], record["first_mismatch"]) == (0, None), (request, target.name, record)
 
 

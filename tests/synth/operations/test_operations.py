@@ -31,7 +31,7 @@ def test_elaborating_twice_gives_the_same_circuit(case):
     assert flow.elaborate(asked.component()).rtlil == flow.elaborate(asked.component()).rtlil
 
 
-PIPELINES = {"deformable_conv": 4, "line_buffer": 0}
+PIPELINES = {"deformable_conv": 4, "line_buffer": 0, "packed_mac": 0}
 """How many pipelines stand one behind the other; one unless said here."""
 
 
@@ -44,7 +44,7 @@ def test_a_pipeline_states_its_latency(case):
 
 @pytest.mark.parametrize("name", [name for name, count in PIPELINES.items() if not count])
 def test_stages_are_refused_where_the_registers_follow_from_the_structure(name):
-    with pytest.raises(UsageError, match="Option --pipeline must be left out for DeformableLineBuffer, whose registers"):
+    with pytest.raises(UsageError, match="Option --pipeline must be left out for .*, whose registers follow from its"):
         operation(find_operation(name), SMALL[name][0] | {"pipeline": 1}).component()
 
 
@@ -123,6 +123,7 @@ def test_names_that_mean_nothing_are_refused(fields, text):
 
 @pytest.mark.parametrize(("name", "fields", "text"), [
     ("line_buffer", {"offsets": "round"}, "Kind of offsets must be one of none, square, bounded, not 'round'"),
+    ("packed_mac", {"fmt": "e4m3"}, "Format of --fmt must be fixed point for packed_mac"),
     ("deformable_conv", {"offsets": "bounded"},
      "Kind of offsets must be one of none, square for deformable_conv, not 'bounded'"),
     ("line_buffer", {"offsets": "none", "max_offset": 3},
