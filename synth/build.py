@@ -145,7 +145,8 @@ class Builder:
         if target is not None and platform is None:
             return self.design
         with usage_errors():
-            return flow.elaborate(operation.component(), platform)
+            component = operation.component()
+        return flow.elaborate(component, platform)
 
     @property
     def operation(self) -> Operation:

