@@ -51,14 +51,15 @@ def _occupancy(lab: Laboratory, generator: np.random.Generator) -> list[Row]:
         cycles = int(trace.accepted[-1] - trace.accepted[0]) + 1
         results = len(trace.left) * len(model.result_lanes(kept))
         steady = int(trace.left[-1] - trace.left[0]) + 1
-        row = partial(Row, provenance=PUBLISHED, source="section 3", demand=Demand.EQUAL)
+        row = partial(Row, provenance=DERIVED, demand=Demand.EQUAL)
         rows += [
             row(quantity=f"busy multipliers, {kept}:{BLOCK}", unit="1", paper=1.0,
-                ours=counted.multiplications / (cycles * counted.lanes)),
+                ours=counted.multiplications / (cycles * counted.lanes),
+                source="section 3: what the chain is for; no figure is printed"),
             row(quantity=f"busy multipliers of a fixed chain, {kept}:{BLOCK}", unit="1", paper=kept / BLOCK,
-                ours=float(counted.fixed_share), provenance=DERIVED, source="section 3: 50 % for 2:4"),
+                ours=float(counted.fixed_share), source="section 3: such a chain multiplies the zeros too"),
             row(quantity=f"results a cycle and vector, {kept}:{BLOCK}", unit="1/cycle", paper=BLOCK / kept,
-                ours=results / steady, provenance=DERIVED, source="section 3, read as M/N results of an M-long chain")]
+                ours=results / steady, source="section 3, read as M/N results of an M-long chain")]
     return rows
 
 
