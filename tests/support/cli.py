@@ -1,6 +1,7 @@
 """Runs the command line in this process, or as a child where signals matter."""
 
 import os
+import signal
 import stat
 import subprocess
 import sys
@@ -44,9 +45,10 @@ def environment(cache, **more):
 
 
 def start(cwd, cache, *arguments, **more):
-    """Start a verb as a child process."""
+    """Start a verb as a child process, which an interruption reaches even where the tests run in the background."""
+    heed = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)} if os.name == "posix" else {}
     return subprocess.Popen([sys.executable, "-m", "synth", *map(str, arguments)], cwd=cwd, text=True,
-                            env=environment(cache, **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                            env=environment(cache, **more), stdout=subprocess.PIPE, stderr=subprocess.PIPE, **heed)
 
 
 def finish(process, timeout=120):

@@ -34,7 +34,7 @@ def assert_right(seed, name, folder):
 
 
 @pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.slow) if name in DATAFLOW else name for name in OPERATIONS])
+    pytest.param(name, marks=pytest.mark.slow) if name in (*DATAFLOW, "block_mac") else name for name in OPERATIONS])
 def test_a_random_request_is_right(name, tmp_path):
     assert_right(0, name, tmp_path)
 
