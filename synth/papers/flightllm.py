@@ -75,7 +75,7 @@ def _lanes(lab: Laboratory) -> list[Row]:
     row = partial(Row, unit="products", paper=8, provenance=PUBLISHED, source="section 3: 8 cannot overflow 18 bits")
     return [
         Row(quantity="wrong lanes of all 2^24 packed products", unit="of 2^24", ours=wrong, paper=0,
-            demand=Demand.EQUAL, provenance=PUBLISHED, source="section 3; WP487"),
+            demand=Demand.EQUAL, provenance=DERIVED, source="section 3: the packing is exact"),
         row(quantity="products a signed lane of 18 bits holds", ours=packing.max_signed_terms, demand=Demand.COMPARED,
             note="8 * (-128)^2 is 2^17, which a signed lane of 18 bits does not hold"),
         row(quantity="the same, one operand within -127 to 127", ours=restricted.max_signed_terms,

@@ -19,7 +19,7 @@ class Provenance(Enum):
     PUBLISHED = "published"
     SECOND_HAND = "second-hand"
     DERIVED = "derived"
-    """From published figures, by arithmetic that the row's source states."""
+    """Not printed there: from what the paper says, or a pilot measurement of ours, as the row's source states."""
 
 
 class Demand(Enum):

@@ -74,7 +74,8 @@ def every_bank():
         # Yosys 0.70 gives RAM512X1S of UltraScale 16 address bits, takes it for every deep memory of one port, and
         # stops when it maps it: "invalid OPTION_ABITS/WIDTH combination".
         broken = (target, bank) == ("xcup", "single")
-        yield pytest.param(target, bank, marks=[pytest.mark.xfail(raises=ToolError, strict=True)] if broken else [])
+        yield pytest.param(target, bank, marks=[pytest.mark.xfail(
+            raises=ToolError, strict=True, reason="Yosys 0.70 stops at it")] if broken else [])
 
 
 @needs_yosys
