@@ -44,7 +44,8 @@ def _sizing(lab: Laboratory, generator: np.random.Generator) -> list[Row]:
 
     ours = Buffer(INT8, lanes=1, height=24, width=12, max_offset=OFFSET)
     theirs = _wrong(lab, PublishedLineBuffer(ours.model), generator)
-    row = partial(Row, paper=0, provenance=DERIVED, source="v1 names offsets to 7: none may be wrong", unit="of 576 windows")
+    row = partial(Row, paper=0, provenance=DERIVED, unit="of 576 windows",
+                  source="v1 names offsets to 7: none may be wrong")
     return [
         row(quantity=f"wrong windows, {LINES} lines, offsets to {OFFSET}", ours=theirs, demand=Demand.COMPARED,
             note="the published size, on our buffer: the paper names offsets to 7, the lines hold those to 6"),
