@@ -64,6 +64,8 @@ class Board:
         ``module:class`` of its amaranth platform, imported when needed.
     target : str
         Device family: which recipe, place and route tool and packer.
+    device : str
+        Key of the family's device in ``synth.targets`` and ``synth.cost.capacity``.
     device_arguments : tuple of str
         What tells nextpnr the device and package.
     clock_hz : int, Hz
@@ -83,6 +85,7 @@ class Board:
     title: str
     platform: str
     target: str
+    device: str
     device_arguments: tuple[str, ...]
     clock_hz: int
     baud: int
@@ -102,6 +105,7 @@ ICEBREAKER = Board(
     title="iCEBreaker 1.0 (1BitSquared), Lattice iCE40UP5K-SG48",
     platform="amaranth_boards.icebreaker:ICEBreakerPlatform",
     target="ice40",
+    device="up5k",
     device_arguments=("--up5k", "--package", "sg48"),
     clock_hz=12_000_000,
     baud=115_200,
@@ -118,6 +122,7 @@ ULX3S_25F = Board(
     title="ULX3S (Radiona), Lattice ECP5 LFE5U-25F-6BG381",
     platform="amaranth_boards.ulx3s:ULX3S_25F_Platform",
     target="ecp5",
+    device="25k",
     device_arguments=("--25k", "--package", "CABGA381", "--speed", "6"),
     clock_hz=25_000_000,
     baud=115_200,

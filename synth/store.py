@@ -7,7 +7,6 @@ rather than believed.
 
 import hashlib
 import json
-import os
 import sqlite3
 import threading
 import time
@@ -16,6 +15,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from sw.cache import cache_folder as cache_folder  # where stores are kept unless a test wants another folder
 from synth.errors import StorageError
 
 Json = dict[str, Any]
@@ -35,13 +35,6 @@ def digest_of(*parts: str | bytes) -> str:
         state.update(len(data).to_bytes(8, "little"))
         state.update(data)
     return state.hexdigest()
-
-
-def cache_folder() -> Path:
-    """Return the folder of the store: ``NARROWGAUGE_CACHE``, or the user's cache folder of this system."""
-    import platformdirs
-
-    return Path(os.environ.get("NARROWGAUGE_CACHE") or platformdirs.user_cache_dir("narrowgauge", appauthor=False))
 
 
 class Store:

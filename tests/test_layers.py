@@ -10,11 +10,13 @@ ROOT = Path(__file__).parent.parent
 # Each layer, from the bottom up, with the packages in it. A module may import from its own layer's package and from
 # every layer below; packages that share a layer do not know each other.
 LAYERS = (
-    ("sw.formats",),
+    ("sw.formats", "sw.cache"),
     ("sw.reference",),
     ("sw.quantize", "hw"),
     ("sw.ptq",),
     ("sw.nn",),
+    ("sw.train",),
+    ("sw.export",),
     ("synth",),
     ("platforms",),
     ("synth.verbs", "synth.__main__"),
@@ -23,7 +25,7 @@ LAYERS = (
 MODULES = sorted(path for folder in ("sw", "hw", "synth", "platforms") for path in (ROOT / folder).rglob("*.py"))
 
 # Where importing torch is the point; everywhere else it may only happen inside a function of the synth layer.
-TORCH_PACKAGES = ("sw.quantize", "sw.ptq", "sw.nn")
+TORCH_PACKAGES = ("sw.quantize", "sw.ptq", "sw.nn", "sw.train", "sw.export")
 
 
 def module_name(path: Path) -> str:
