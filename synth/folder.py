@@ -16,8 +16,8 @@ MARKER = "measurement.json"
 """File that makes a folder recognizable as an earlier build, which a new one may replace."""
 
 
-def check_output_folder(folder: Path) -> None:
-    """Refuse a place where a build must not be written.
+def check_output_folder(folder: Path, marker: str = MARKER) -> None:
+    """Refuse a place where a build must not be written; ``marker`` is a file that every earlier one holds.
 
     Raises
     ------
@@ -29,7 +29,7 @@ def check_output_folder(folder: Path) -> None:
     try:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"Output folder must be a folder, not the file {str(folder)!r}; name another with --out")
-        if folder.is_dir() and not (folder / MARKER).exists():
+        if folder.is_dir() and not (folder / marker).exists():
             others = sorted(path.name for path in folder.iterdir())
             if others:
                 raise UsageError(f"Output folder must be empty or an earlier build, not {str(folder)!r}, which holds "
@@ -66,6 +66,8 @@ class OutputFolder:
     ----------
     folder : Path
         Its final place.
+    marker : str
+        File that makes an earlier folder recognizable, which this one may then replace.
 
     Raises
     ------
@@ -73,9 +75,10 @@ class OutputFolder:
         If it must not, or cannot, be written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        check_output_folder(folder)
+    def __init__(self, folder: Path, *, marker: str = MARKER) -> None:
+        check_output_folder(folder, marker)
         self.folder = folder
+        self._marker = marker
         self.failed = folder.with_name(folder.name + ".failed")
         self.work = folder.with_name(f".{folder.name}.partial-{os.getpid()}-{secrets.token_hex(3)}")
         self._keep_failed = False
@@ -110,7 +113,7 @@ class OutputFolder:
             # another process may be waiting for would let two of them in.
             place = hashlib.sha256(str(self.folder.absolute()).encode(errors="surrogateescape")).hexdigest()[:24]
             with FileLock(Path(tempfile.gettempdir()) / f"narrowgauge-{place}.lock"):
-                check_output_folder(self.folder)
+                check_output_folder(self.folder, self._marker)
                 old = self.folder.with_name(f".{self.folder.name}.old-{secrets.token_hex(3)}")
                 if self.folder.exists():
                     self.folder.rename(old)

@@ -159,7 +159,7 @@ class Target:
 
 
 def _ice40(flag: str, package: str) -> Device:
-    return Device(arguments=(f"--{flag}", "--package", package), has_dsps=flag.startswith("up"))
+    return Device(arguments=(f"--{flag}", "--package", package), has_dsps=flag in ("up5k", "u4k"))
 
 
 def _nexus(device: str, clock: str, data: str) -> Device:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from sw.nn.deformable_conv import DeformableConv2d
+from sw.ptq.merge_batch_norm import batch_norm_affine
 
 
 @torch.no_grad()
@@ -33,13 +34,9 @@ def fold_batch_norm(layer: nn.Conv2d | DeformableConv2d, norm: nn.BatchNorm2d) -
         raise ValueError(f"Normalization must have the {conv.out_channels} output channels of the layer, "
                          f"not {norm.num_features}")
     # In float64, and rounded once: the result is compared with the two layers that it replaces.
-    factor = (norm.running_var.double() + norm.eps).rsqrt()
-    if norm.affine:
-        factor = factor * norm.weight.double()
-    bias = -norm.running_mean.double() if conv.bias is None else conv.bias.double() - norm.running_mean.double()
-    bias = bias * factor
-    if norm.affine:
-        bias = bias + norm.bias.double()
+    factor, bias = batch_norm_affine(norm)
+    if conv.bias is not None:
+        bias = conv.bias.double() * factor + bias
     weight = conv.weight
     conv.weight = nn.Parameter((weight.double() * factor.reshape(-1, 1, 1, 1)).to(weight.dtype))
     conv.bias = nn.Parameter(bias.to(weight.dtype))

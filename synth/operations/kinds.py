@@ -62,7 +62,7 @@ _KINDS = (
     OperationKind(
         name="emac", summary="exact multiply-accumulate (Kulisch, quire), rounded once at the end",
         options=(*models.CELL_OPTIONS["emac"], "lanes"), model=models.exact_multiply_accumulate,
-        formula=lambda model: f"sum of {model.terms} {_pair(model)} in {model.accumulator_width} bits → "
+        formula=lambda model: f"sum of {model.terms} {_pair(model)} in {model.width} bits → "
                               f"{_name(model.result)}"),
     OperationKind(
         name="chunked_mac", summary="multiply-accumulate in a narrow format, chunk by chunk",

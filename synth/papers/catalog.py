@@ -9,6 +9,7 @@ from synth.papers.record import Paper, Part
 PAPERS = {
     "codenet": "CoDeNet: deformable convolution for object detection on embedded FPGAs (FPGA'21)",
     "flightllm": "FlightLLM: large language models on FPGAs by sparse DSP chains (FPGA'24)",
+    "minifloat_ptq": "Shedding the Bits: minifloats in post-training quantization on FPGAs (FPL'24)",
 }
 
 
@@ -28,18 +29,16 @@ def find_paper(name: str) -> Paper:
     return paper
 
 
-def find_part(paper: Paper, name: str | None) -> Part:
-    """Return a part of a paper; the only one for None.
+def find_parts(paper: Paper, name: str | None) -> list[Part]:
+    """Return the part of a paper with this name; all of them for None.
 
     Raises
     ------
     UsageError
-        If there is none of that name, or several for None.
+        If there is none of that name.
     """
-    if name is None and len(paper.parts) == 1:
-        return next(iter(paper.parts.values()))
     if name is None:
-        raise UsageError(f"Option --part must be given for {paper.name}, one of {', '.join(paper.parts)}, not left out")
+        return list(paper.parts.values())
     if name not in paper.parts:
         raise UsageError(f"Part of {paper.name} must be one of {', '.join(paper.parts)}, not {name!r}")
-    return paper.parts[name]
+    return [paper.parts[name]]

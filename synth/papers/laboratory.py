@@ -1,6 +1,6 @@
 """Where a paper's recipe measures: operations built for a target, counted and checked, each kept in the store."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +33,22 @@ class Laboratory:
         Of everything that is picked at random.
     timeout : float, seconds, or None
         For each run of a tool.
+    jobs : int
+        Processes that evaluate networks.
+    warn : callable
+        Receives a line when something damaged was set aside.
     """
 
-    def __init__(self, *, store: Store, folder: Path, progress: Progress, seed: int, timeout: float | None) -> None:
-        self.seed = seed
-        self._store, self._folder, self._progress, self._timeout = store, folder, progress, timeout
+    def __init__(self, *, store: Store, folder: Path, progress: Progress, seed: int, timeout: float | None,
+                 jobs: int = 1, warn: Callable[[str], None] = print) -> None:
+        self.seed, self.jobs, self.warn, self.progress = seed, jobs, warn, progress
+        self._store, self._folder, self._timeout = store, folder, timeout
         self._count = 0
+
+    @property
+    def store_folder(self) -> Path:
+        """Folder of the store, where whatever else is kept may lie beside it."""
+        return self._store.path.parent
 
     def _work(self) -> Path:
         self._count += 1
@@ -48,7 +58,7 @@ class Laboratory:
 
     def step(self, description: str) -> None:
         """Say what is being done now, which makes one step."""
-        self._progress.advance(description)
+        self.progress.advance(description)
 
     def build(self, target: str, *, samples: int = 1 << 16, **request: Any) -> Json:
         """Return the counts of an operation on a target, and the verification of its netlist.

@@ -6,7 +6,13 @@ from typing import Any
 from synth.console import Console
 from synth.errors import ExitCode, ToolMissing, UsageError, usage_errors
 
-BENCHES = {"quantize": "fake quantization of a large float32 tensor"}
+BENCHES = {
+    "quantize": "fake quantization of a large float32 tensor",
+    "ptq": "post-training quantization of a ResNet-18, end to end",
+}
+
+# What one bench alone takes, with its default.
+_OPTIONS = {"quantize": {"elements": 1 << 24}, "ptq": {"images": 256, "size": 64, "repeats": 3}}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,8 +21,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
     parser.add_argument("bench", nargs="?", metavar="NAME", default="quantize",
                         help="; ".join(f"{name}: {text}" for name, text in BENCHES.items()))
-    parser.add_argument("--elements", metavar="N", type=positive("Elements"), default=1 << 24,
-                        help="size of the tensor (default: 16,777,216)")
+    parser.add_argument("--elements", metavar="N", type=positive("Elements"),
+                        help="quantize: size of the tensor (default: 16,777,216)")
+    parser.add_argument("--images", metavar="N", type=positive("Images"),
+                        help="ptq: calibration images (default: 256)")
+    parser.add_argument("--size", metavar="PIXELS", type=positive("Image size"),
+                        help="ptq: height and width of the images (default: 64)")
+    parser.add_argument("--repeats", metavar="N", type=positive("Repeats"),
+                        help="ptq: times that each side quantizes the network (default: 3)")
     parser.add_argument("--fmt", metavar="NAME", action="append", help="format; may be repeated (default: several)")
 
 
@@ -24,11 +36,22 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Measure and report."""
     if arguments.bench not in BENCHES:
         raise UsageError(f"Bench must be one of {', '.join(BENCHES)}, not {arguments.bench!r}")
+    for bench, options in _OPTIONS.items():
+        for name, default in options.items():
+            if bench == arguments.bench:
+                setattr(arguments, name, default if getattr(arguments, name) is None else getattr(arguments, name))
+            elif getattr(arguments, name) is not None:
+                raise UsageError(f"Option --{name} must be left out of the bench {arguments.bench}, not given; it is "
+                                 f"for {bench}")
     import importlib.util
 
     if importlib.util.find_spec("torch") is None:
         raise ToolMissing("torch", "Tool torch is not installed; it brings the quantizers: "
                                    "pip install 'narrowgauge[torch]'")
+    return (_run_ptq if arguments.bench == "ptq" else _run_quantize)(arguments, console)
+
+
+def _run_quantize(arguments: argparse.Namespace, console: Console) -> int:
     from sw.formats import resolve
     from synth.bench import quantize
 
@@ -43,6 +66,44 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     console.json({"bench": arguments.bench, "elements": arguments.elements, "rows": rows})
     _report(rows, console)
     return ExitCode.DONE
+
+
+def _run_ptq(arguments: argparse.Namespace, console: Console) -> int:
+    from synth.bench import ptq
+
+    formats = arguments.fmt or list(ptq.FORMATS)
+    with usage_errors():
+        ptq.check_size(arguments.size)
+        for name in formats:
+            ptq.check_format(name)
+    with console.progress("measuring", ptq.runs(len(formats), arguments.repeats)) as progress:
+        rows = ptq.run(formats=formats, images=arguments.images, size=arguments.size, repeats=arguments.repeats,
+                       seed=arguments.seed, timeout=arguments.timeout, progress=progress)
+    console.json({"bench": arguments.bench, "rows": rows})
+    for row in rows:
+        _report_ptq(row, console)
+    return ExitCode.DONE
+
+
+def _report_ptq(row: dict[str, Any], console: Console) -> None:
+    sides = list(row["memory"])
+    table = [[step, *(f"{figures[f'{side}_s']:.2f}" for side in sides),
+              *(f"{figures[f'{side}_cpu_s']:.2f}" for side in sides),
+              "–" if figures["ratio"] is None else f"{figures['ratio']:.2f}"]
+             for step, figures in row["steps"].items()]
+    console.table(f"ResNet-18 in {row['format']} (first and last layer {row['first_last_format']}), {row['images']} "
+                  f"images of {row['size']}×{row['size']}, {row['threads']} threads; medians of {row['repeats']} in s, "
+                  "and Brevitas' as multiples of ours",
+                  ["step", *sides, *(f"{side}, CPU" for side in sides), "×"], table)
+    if None not in [figure for memory in row["memory"].values() for figure in memory.values()]:
+        console.print("peak memory: " + "; ".join(
+            f"{side} {memory['peak_mib']:,.0f} MiB ({memory['start_mib']:,.0f} before the first step)"
+            for side, memory in row["memory"].items()))
+    sqnr = {name: value for name, value in row["sqnr_db"].items() if value is not None}
+    console.print("outputs against float: " + "; ".join(f"{side} {sqnr[side]:.1f} dB" for side in sides)
+                  + (f"; against each other {sqnr['between']:.1f} dB" if "between" in sqnr else ""))
+    if row["reason"]:
+        console.print(f"no figures of Brevitas: {row['reason']}")
 
 
 def _report(rows: list[dict[str, Any]], console: Console) -> None:

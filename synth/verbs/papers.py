@@ -7,7 +7,7 @@ from typing import Any
 
 from synth.console import Console
 from synth.errors import ExitCode
-from synth.papers.catalog import PAPERS, find_paper, find_part
+from synth.papers.catalog import PAPERS, find_paper, find_parts
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -15,7 +15,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     width = max(map(len, PAPERS))
     parser.epilog = "papers:\n" + "\n".join(f"  {name:{width}}  {text}" for name, text in PAPERS.items())
     parser.add_argument("paper", nargs="?", metavar="NAME", help="paper to reproduce (default: list them)")
-    parser.add_argument("--part", metavar="NAME", help="part of the paper (default: its only one)")
+    parser.add_argument("--part", metavar="NAME", help="part of the paper (default: all of them)")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -23,29 +23,38 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.paper is None:
         return _list(console)
     paper = find_paper(arguments.paper)
-    part = find_part(paper, arguments.part)
+    parts = find_parts(paper, arguments.part)
     from synth.papers.laboratory import Laboratory
     from synth.store import Store, cache_folder
 
     store = Store(cache_folder(), warn=console.warn)
+    rows = {}
     try:
-        with tempfile.TemporaryDirectory(prefix="narrowgauge-") as folder, \
-                console.progress(f"{paper.name}, {part.name}", part.steps) as progress:
-            rows = part.run(Laboratory(store=store, folder=Path(folder), progress=progress, seed=arguments.seed,
-                                       timeout=arguments.timeout))
+        for part in parts:
+            with tempfile.TemporaryDirectory(prefix="narrowgauge-") as folder, \
+                    console.progress(f"{paper.name}, {part.name}", part.steps) as progress:
+                rows[part.name] = part.run(Laboratory(
+                    store=store, folder=Path(folder), progress=progress, seed=arguments.seed,
+                    timeout=arguments.timeout, jobs=arguments.jobs, warn=console.warn))
     finally:
         store.close()
-    console.json({"paper": paper.name, "part": part.name, "citation": paper.citation,
-                  "rows": [row.to_json() for row in rows]})
-    console.print(f"{paper.title} ({paper.citation}): {part.summary}")
-    console.table("", ["quantity", "unit", "ours", "paper", "ratio", "demand", "", "provenance", "source"], [
+    console.json({"paper": paper.name, "citation": paper.citation,
+                  "rows": [{"part": name, **row.to_json()} for name, found in rows.items() for row in found]})
+    console.print(f"{paper.title} ({paper.citation})")
+    for part in parts:
+        _report(part.summary, rows[part.name], console)
+    every = [row for found in rows.values() for row in found]
+    return ExitCode.DONE if all(row.holds for row in every) else ExitCode.MISMATCH
+
+
+def _report(summary: str, rows: list[Any], console: Console) -> None:
+    console.table(summary, ["quantity", "unit", "ours", "paper", "ratio", "demand", "", "provenance", "source"], [
         [row.quantity, row.unit, _number(row.ours), _number(row.paper),
          "–" if row.ratio is None else _number(row.ratio), _demand(row), "holds" if row.holds else "FAILS",
          row.provenance.value, row.source] for row in rows])
     for row in rows:
         if row.note:
             console.print(f"{row.quantity}: {row.note}")
-    return ExitCode.DONE if all(row.holds for row in rows) else ExitCode.MISMATCH
 
 
 def _list(console: Console) -> int:

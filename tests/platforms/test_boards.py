@@ -10,6 +10,7 @@ from platforms.flash import INSTALL
 from platforms.flows import FLOWS
 from platforms.top import BoardTop
 from platforms.uart import divisor_for
+from synth.cost.capacity import CAPACITIES
 from synth.errors import UsageError
 from synth.targets import TARGETS
 from synth.toolchain import TOOLS
@@ -38,7 +39,10 @@ def test_facts_are_those_of_the_platform(board):
 
 def test_everything_it_names_exists(board):
     assert FLOWS[board.target].packer in TOOLS
-    assert TARGETS[board.target].place_and_route.tool in TOOLS
+    rules = TARGETS[board.target].place_and_route
+    assert rules.tool in TOOLS
+    assert set(rules.devices[board.device].arguments) <= set(board.device_arguments)
+    assert board.device in CAPACITIES[board.target]
     assert all(programmer.name in INSTALL for programmer in board.programmers)
     assert board.name == board.name.lower()
 

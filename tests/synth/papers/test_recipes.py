@@ -68,7 +68,7 @@ def test_the_laboratory_counts_checks_and_traces(lab):
 
 def run(lab, name, part):
     rows = find_paper(name).parts[part].run(lab)
-    assert lab._progress.count == find_paper(name).parts[part].steps
+    assert lab.progress.count == find_paper(name).parts[part].steps
     assert [row.quantity for row in rows if not row.holds] == []
     return {row.quantity: row.ours for row in rows}
 

@@ -1,0 +1,1 @@
+"""What operators cost on FPGAs: a table that was measured, and a model that predicts the rest."""

@@ -1,0 +1,143 @@
+"""What a circuit's cost depends on: the work in each of its parts, counted from the fields of its formats.
+
+Nothing here looks at a name. A format that is described in another way, but is the same, has the same features.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, ScalarFormat, Subnormals
+from sw.reference.accumulator_width import product_grid
+from synth.cost.multiplier import multiplier_terms
+from synth.cost.structure import (
+    Product,
+    decoded,
+    exact_product,
+    grid_shift,
+    normalising_shift,
+    tree_bits,
+    unpacking,
+)
+from synth.cost.terms import PRODUCT_TERMS, Terms, times, total
+from synth.operations import Operation
+
+
+def special_flags(*formats: ScalarFormat) -> int:
+    """Return how many flags a sum keeps of terms that are no finite numbers."""
+    infinities = any(fmt.has_infinity for fmt in formats)
+    return (infinities or any(fmt.nan_code is not None for fmt in formats)) + 2 * infinities
+
+
+def _lane(a: ScalarFormat, b: ScalarFormat, *, exponent: int, width: int, lut_inputs: int) -> Terms:
+    """One product, and its way onto the grid of a sum."""
+    product = exact_product(a, b)
+    if product.is_integer:
+        return product.terms
+    shift = grid_shift(product, exponent=exponent, width=width)
+    return total(product.terms, unpacking(a, lut_inputs=lut_inputs, masks=True),
+                 unpacking(b, lut_inputs=lut_inputs, masks=True), {
+        "exponent": product.exponent_bits, "shift": sum(shift.muxes), "shift_edge": sum(shift.gates),
+        "shift_pair": sum(shift.muxes[::-2]) + sum(shift.gates[::-2]), "place": width})
+
+
+def _accumulator(model: Any, *, lut_inputs: int) -> Terms:
+    grid = product_grid(model.a, model.b, every_code=True).refined(model.accumulator_exponent)
+    width, lanes = min(grid.width, model.width), model.lanes or 1
+    lane = _lane(model.a, model.b, exponent=model.accumulator_exponent, width=width, lut_inputs=lut_inputs)
+    return total(times(lanes, lane), {
+        "circuit": 1, "tree": tree_bits([width] * lanes), "sum": model.width,
+        "flags": special_flags(model.a, model.b)},
+        rounding_terms(model.result, width=model.width, exponent=model.accumulator_exponent))
+
+
+def _fixed_accumulator(model: Any, *, lut_inputs: int) -> Terms:
+    register = model.accumulator
+    return total(exact_product(model.a, model.b).terms, {"circuit": 1, "sum": register.width},
+                 rounding_terms(model.result, width=register.width, exponent=-register.fraction_bits))
+
+
+def _dot(model: Any, *, lut_inputs: int) -> Terms:
+    grid, lanes, width = product_grid(model.a, model.b, every_code=True), model.lanes, model.sum_grid.width
+    lane = _lane(model.a, model.b, exponent=grid.exponent, width=grid.width, lut_inputs=lut_inputs)
+    product = exact_product(model.a, model.b)
+    return total(times(lanes, lane), {
+        "tree": tree_bits([grid.width] * lanes), "last": 0 if product.is_integer else product.magnitude_bits,
+        "flags": special_flags(model.a, model.b)},
+        rounding_terms(model.result, width=width, exponent=model.sum_exponent))
+
+
+def rounding_terms(result: ScalarFormat | None, *, width: int, exponent: int) -> Terms:
+    """Return the work of ``hw.convert.from_integer.round_sum``; none where the sum is the result.
+
+    Parameters
+    ----------
+    result : ScalarFormat or None
+    width : int, bits
+        Of the sum.
+    exponent : int
+        The sum counts in units of 2 to this power.
+    """
+    match result:
+        case None:
+            return {}
+        case FixedPointFormat():
+            places = max(0, -result.fraction_bits - exponent)
+            return {"round_below": places, "round": width - places if places else 0,
+                    "round_above": max(0, width - places - result.width), "saturate": result.width}
+        case FloatingPointFormat(subnormals=Subnormals.SUPPORTED, radix=2):
+            lowest = 1 - int(result.bias) - exponent
+            fields = max(1, min((result.max_code >> result.fraction_bits) + 1, width - 1 - lowest))
+            levels = (fields - 1).bit_length()
+            top, bottom = lowest + (1 << levels) - 1, lowest - result.fraction_bits - 1
+            negated = result.fraction_bits + 1
+        case _:
+            places = result.significand_bits if isinstance(result, PositFormat) else result.fraction_bits + 1
+            top = min(_exponent(result.max_finite) + 2 - exponent, width - 1)
+            levels = max(1, top - (_exponent(result.smallest_positive) - 3 - exponent)).bit_length()
+            bottom = top - (1 << levels) + 1 - (places + 3) + 2
+            negated = width
+    kept = top - bottom + 1
+    return {"round_leading": normalising_shift(kept, levels), "round_below": max(0, bottom),
+            "round_above": max(0, width - 1 - top), "round_result": result.width, "round_negate": negated,
+            "string": result.width * (result.width - 2).bit_length() if isinstance(result, PositFormat) else 0}
+
+
+def _exponent(value: Any) -> int:
+    """Floor of the logarithm of a power of two, or of a value just below one."""
+    return math.floor(math.log2(value.numerator) - math.log2(value.denominator))
+
+
+_TERMS: Mapping[str, Callable[..., Terms]] = {
+    "multiply": multiplier_terms, "mac": _fixed_accumulator, "emac": _accumulator, "dot": _dot}
+
+MODELLED = tuple(_TERMS)
+"""Operations whose costs can be predicted."""
+
+
+def lookup_terms(operation: Operation, *, lut_inputs: int, hard: int) -> Terms:
+    """Return the work that lookup tables, and the carry chains among them, do in a circuit.
+
+    Parameters
+    ----------
+    operation : Operation
+        One of :data:`MODELLED`.
+    lut_inputs : int
+        Of the target's lookup tables, 4 or 6.
+    hard : int
+        Hard multipliers that the circuit has; their products take no lookup tables.
+    """
+    terms = dict(_TERMS[operation.name](operation.model, lut_inputs=lut_inputs))
+    if hard:
+        terms = {name: value for name, value in terms.items() if name not in PRODUCT_TERMS} | {"hard": hard}
+    return {name: value for name, value in terms.items() if value}
+
+
+def product_of(operation: Operation) -> Product:
+    """Return the exact product of an operation's two formats."""
+    return exact_product(operation.model.a, operation.model.b)
+
+
+def operand_bits(operation: Operation) -> int:
+    """Return the bits of both factors of an operation's product."""
+    return sum(decoded(fmt).magnitude_bits for fmt in (operation.model.a, operation.model.b))

@@ -1,0 +1,204 @@
+"""The work in a multiplier that rounds its product: ``hw.arith.multiply``, counted from its formats."""
+
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, ScalarFormat, Subnormals
+from synth.cost.structure import Operand, decoded, exact_product, product_terms, range_bits, unpacking
+from synth.cost.terms import Terms, total
+
+TABLE_WIDTH = 4
+NARROW_TABLE_WIDTH = 3
+LATE_EXPONENT_BITS = 2
+LATE_FRACTION_BITS = 10
+"""Widest formats of a truth table (without a float among them, the narrower ones), and formats whose product is
+normalised rather than they are. Keep in step with ``hw.arith.multiply.default_structure``."""
+
+
+def multiplier_terms(model: Any, *, lut_inputs: int) -> Terms:
+    """Return the work of a multiplier.
+
+    Parameters
+    ----------
+    model : sw.reference.Multiplication
+    lut_inputs : int
+        Of the target's lookup tables, 4 or 6.
+    """
+    a, b, result = model.a, model.b, model.result
+    formats = (a, b, result)
+    posits = any(isinstance(fmt, PositFormat) for fmt in formats)
+    tiny = TABLE_WIDTH if any(isinstance(fmt, FloatingPointFormat) for fmt in formats) else NARROW_TABLE_WIDTH
+    if max(fmt.width for fmt in formats) <= tiny and not posits:
+        return {"table": truth_tables(model, lut_inputs)}
+    if all(isinstance(fmt, FixedPointFormat) for fmt in formats):
+        return _fixed(a, b, result)
+    late = is_normalised_late(a, b, result, posits=posits)
+    number, terms = _product(a, b, late=late)
+    terms = total(terms, unpacking(a, lut_inputs=lut_inputs), unpacking(b, lut_inputs=lut_inputs))
+    match result:
+        case PositFormat():
+            return total(terms, _posit(number, result))
+        case FixedPointFormat():
+            return total(terms, _to_fixed(number, result))
+        case _:
+            return total(terms, _to_float(number, result))
+
+
+def product_bits(model: Any) -> int:
+    """Return the bits behind a multiplier's product: of the integer, or of sign, zero flag, exponent and magnitude."""
+    a, b, result = model.a, model.b, model.result
+    formats = (a, b, result)
+    if all(isinstance(fmt, FixedPointFormat) for fmt in formats):
+        return int(a.width + b.width)
+    late = is_normalised_late(a, b, result, posits=any(isinstance(fmt, PositFormat) for fmt in formats))
+    number, terms = _product(a, b, late=late)
+    return 2 + int(terms["exponent"]) + number.magnitude_bits
+
+
+@lru_cache(maxsize=256)
+def truth_tables(model: Any, lut_inputs: int) -> int:
+    """Return how many lookup tables hold a product's truth table, each distinct part of it once.
+
+    The table is split at its topmost input until what is left has as many inputs as a lookup table; inputs that a bit
+    is the exclusive or of stay outside (``hw.arith.truth_table``).
+    """
+    a_bits, inputs = model.a.width, model.a.width + model.b.width
+    index = np.arange(1 << inputs, dtype=np.uint64)
+    codes = model.evaluate({"a": index & np.uint64((1 << a_bits) - 1), "b": index >> np.uint64(a_bits)})["o"]
+    seen: set[bytes] = set()
+    gates = 0
+    for position in range(model.result.width):
+        column = (codes >> np.uint64(position) & np.uint64(1)).astype(np.int8)
+        outside = 0
+        for variable in range(inputs):
+            low, high = _halves(column, variable)
+            if (low != high).all():
+                column, outside = _both(low), outside + 1
+        _split(column, lut_inputs, seen)
+        gates += outside > 0 and not 0 < len(_support(column)) <= lut_inputs - outside
+    return gates + len(seen)
+
+
+def _halves(column: np.ndarray, variable: int) -> tuple[np.ndarray, np.ndarray]:
+    pairs = column.reshape(-1, 2, 1 << variable)
+    return pairs[:, 0], pairs[:, 1]
+
+
+def _both(half: np.ndarray) -> np.ndarray:
+    return np.stack((half, half), axis=1).reshape(-1)
+
+
+def _support(column: np.ndarray) -> list[int]:
+    """Inputs that a function depends on."""
+    return [variable for variable in range(len(column).bit_length() - 1)
+            if np.not_equal(*_halves(column, variable)).any()]
+
+
+def _split(column: np.ndarray, lut_inputs: int, seen: set[bytes]) -> None:
+    """Collect the distinct parts of a function that depend on anything."""
+    key, support = column.tobytes(), _support(column)
+    if not support or key in seen:
+        return
+    seen.add(key)
+    if len(support) > lut_inputs:
+        for half in _halves(column, support[-1]):
+            _split(_both(half), lut_inputs, seen)
+
+
+def _fixed(a: FixedPointFormat, b: FixedPointFormat, result: FixedPointFormat) -> Terms:
+    """All three formats are fixed point: the exact product, cut and saturated."""
+    width, places = a.width + b.width, a.fraction_bits + b.fraction_bits - result.fraction_bits
+    return total(exact_product(a, b).terms, {
+        "round": width - places if places > 0 else 0,
+        "saturate": result.width + max(0, width - max(0, places) - result.width)})
+
+
+def is_normalised_late(a: ScalarFormat, b: ScalarFormat, result: ScalarFormat, *, posits: bool) -> bool:
+    """Whether leading zeros are removed from the product, rather than from the operands."""
+    floats = [fmt for fmt in (a, b) if isinstance(fmt, FloatingPointFormat)]
+    if isinstance(result, FixedPointFormat):
+        return True
+    return len(floats) == 2 and (
+        (max(fmt.exponent_bits for fmt in floats) <= LATE_EXPONENT_BITS and not posits)
+        or min(fmt.fraction_bits for fmt in floats) >= LATE_FRACTION_BITS)
+
+
+def _normalising(operand: Operand) -> int:
+    """Multiplexer bits that shift a magnitude until its top bit is set."""
+    places = operand.leading_zeros
+    return places + sum(min(place, places) for place in range(operand.magnitude_bits - 1))
+
+
+def _product(a: ScalarFormat, b: ScalarFormat, *, late: bool) -> tuple[Operand, Terms]:
+    """Return the product before rounding, and the work of multiplying."""
+    x, y = decoded(a), decoded(b)
+    lowest, highest = x.min_exponent + y.min_exponent, x.max_exponent + y.max_exponent
+    terms: Terms = {}
+    if late:
+        smallest, largest = x.min_magnitude * y.min_magnitude, x.max_magnitude * y.max_magnitude
+    else:
+        lowest -= x.leading_zeros + y.leading_zeros
+        smallest = 1 << x.magnitude_bits + y.magnitude_bits - 2
+        largest = ((1 << x.magnitude_bits) - 1) * ((1 << y.magnitude_bits) - 1)
+        terms["normalise"] = _normalising(x) + _normalising(y)
+    normalised = not late or not x.leading_zeros + y.leading_zeros
+    terms["exponent"] = range_bits(lowest, highest) if lowest < highest else 0
+    terms |= product_terms(x.magnitude_bits, y.magnitude_bits, is_signed=False, normalised=normalised)
+    number = Operand(
+        magnitude_bits=largest.bit_length(), min_magnitude=smallest, max_magnitude=largest, exponent_bits=0,
+        exponent_signed=lowest < 0, min_exponent=lowest, max_exponent=highest, scale=x.scale + y.scale)
+    return number, terms
+
+
+def _posit(number: Operand, result: PositFormat) -> Terms:
+    """``hw.convert.posit.align_posit`` and what rounds and encodes its string."""
+    bits, offset = number.magnitude_bits, number.scale + number.magnitude_bits - 1
+    lowest, highest = number.min_exponent + offset - number.leading_zeros, number.max_exponent + offset
+    kept = result.significand_bits + 1
+    length = max(bits, kept) - 1 - max(0, bits - kept) + result.exponent_size + 2
+    farthest = max(highest >> result.exponent_size, ~(lowest >> result.exponent_size))
+    levels = min(farthest, result.width - 2).bit_length()
+    control = range_bits(lowest, highest)
+    return {"top": bits if number.leading_zeros else 0, "exponent": control, "string": levels * length,
+            "string_control": control, "round": result.width - 1, "encode": result.width}
+
+
+def _to_fixed(number: Operand, result: FixedPointFormat) -> Terms:
+    """``hw.convert.align`` onto a grid that is the same for every result."""
+    bits, offset = number.magnitude_bits, number.scale + result.fraction_bits
+    highest = max(min(number.max_exponent + offset, result.width), -bits - 1)
+    lowest = max(min(number.min_exponent + offset, highest), -bits - 1)
+    return {"align": (highest - lowest).bit_length() * (bits + max(0, highest + 1)),
+            "align_control": range_bits(number.min_exponent, number.max_exponent), "round": result.width,
+            "saturate": 2 * result.width}
+
+
+def _to_float(number: Operand, result: FloatingPointFormat) -> Terms:
+    """``hw.convert.align`` onto a grid that doubles its step with every binade, rounding and encoding."""
+    fraction, supported = result.fraction_bits, result.subnormals is Subnormals.SUPPORTED
+    terms: Terms = {"round": fraction + result.exponent_bits, "encode": result.width - 1}
+    bits, zeros = number.magnitude_bits, number.leading_zeros
+    bias = int(result.bias * (result.radix // 2))
+    if zeros <= 1:
+        offset = number.scale + bits + bias - 3
+        lowest, highest = number.min_exponent + offset, number.max_exponent + offset
+        terms["top"] = (fraction + 2) * zeros
+        if supported and lowest < 0:
+            kept = fraction + 2
+            levels = min(kept - 1, -lowest - 1).bit_length()
+            terms |= {"align": levels * kept + kept, "align_control": range_bits(lowest, highest)}
+        return terms
+    offset = number.scale + bits + bias - 2
+    lowest, highest = number.min_exponent + offset - zeros, number.max_exponent + offset
+    moves = number.min_exponent < number.max_exponent
+    largest, control = zeros, 0
+    if supported and lowest < 0:
+        largest = max(zeros, min(zeros + fraction + 2, zeros - number.min_exponent - offset))
+        control = 2 * range_bits(lowest, highest)
+    padding = max(0, fraction + 1 - (bits - 1 - zeros))
+    if not moves:  # one exponent for all numbers: what is left of the shift is one level
+        return terms | {"normalise": zeros, "align": bits + padding, "align_control": 2}
+    return terms | {"normalise": zeros, "exponent": range_bits(lowest, highest), "align_control": control,
+                    "align": largest.bit_length() * (bits + padding)}

@@ -1,0 +1,107 @@
+"""The registers of a circuit, counted from its formats and its pipeline: flip-flops follow from these."""
+
+from collections.abc import Sequence
+
+from sw.formats import FixedPointFormat, ScalarFormat
+from sw.reference.accumulator_width import product_grid
+from synth.cost.features import product_of, special_flags
+from synth.cost.multiplier import product_bits
+from synth.cost.terms import Terms
+from synth.operations import Operation
+
+REGISTER_TERMS = {
+    "control": "flip-flops of the handshake",
+    "stage": "pipeline stages",
+    "sum_register": "bits of the sum, where it is added up and where it is held",
+    "product_register": "bits behind the product",
+    "grid_register": "bits behind the shift onto the sum's grid",
+    "operand_register": "bits in front of the product",
+    "round_register": "bits behind the rounding",
+    "align_register": "bits behind the alignment to the result",
+    "output_register": "bits of a result, once for each stage at the output",
+}
+"""Every term of flip-flops, and what is counted."""
+
+_ALIGNED, _ROUNDED = 6, 2
+"""What stands beside the code of an aligned product, and of a rounded one: guard and sticky bit, what is still to be
+added, zero flag."""
+
+
+def _cuts(pipeline: int, cuts: Sequence[str]) -> dict[str, int]:
+    """Return the stages at each cut, and at the output: ``hw.pipeline.distribute``."""
+    taken = {cut: int(index < pipeline) for index, cut in enumerate(cuts)}
+    return taken | {"output": pipeline - sum(taken.values())}
+
+
+def register_terms(operation: Operation) -> Terms:
+    """Return the bits of a circuit's registers, by where they stand.
+
+    Parameters
+    ----------
+    operation : Operation
+        One that :data:`synth.cost.features.MODELLED` names.
+    """
+    counters = {"multiply": _multiplier, "dot": _dot, "emac": _accumulator, "mac": _fixed_accumulator}
+    terms = counters[operation.name](operation) | {"stage": operation.pipeline}
+    return {name: value for name, value in terms.items() if value}
+
+
+def _multiplier(operation: Operation) -> Terms:
+    model, result = operation.model, operation.model.result
+    if all(isinstance(fmt, FixedPointFormat) for fmt in (model.a, model.b, result)):
+        product = product_of(operation)
+        cuts = _cuts(operation.pipeline, ("product", "round"))
+        rounded = _rounded_bits(result, width=product.magnitude_bits, exponent=product.scale)
+        return {"product_register": cuts["product"] * product.magnitude_bits,
+                "round_register": cuts["round"] * rounded, "output_register": cuts["output"] * result.width}
+    cuts = _cuts(operation.pipeline, ("product", "align", "round", "operand"))
+    return {"product_register": cuts["product"] * product_bits(model),
+            "align_register": cuts["align"] * (result.width + _ALIGNED),
+            "round_register": cuts["round"] * (result.width + _ROUNDED),
+            "operand_register": cuts["operand"] * (model.a.width + model.b.width),
+            "output_register": cuts["output"] * result.width}
+
+
+def _dot(operation: Operation) -> Terms:
+    model, flags = operation.model, special_flags(operation.model.a, operation.model.b)
+    cuts = _cuts(operation.pipeline, ("sum", "product", "round")[:2 if model.result is None else 3])
+    width = model.sum_grid.width
+    return {"sum_register": cuts["sum"] * (width + flags), "product_register":
+            cuts["product"] * model.lanes * product_of(operation).register_bits,
+            **_rounded(model.result, cuts, width=width, exponent=model.sum_exponent)}
+
+
+def _accumulator(operation: Operation) -> Terms:
+    model, lanes = operation.model, operation.model.lanes or 1
+    flags = special_flags(model.a, model.b)
+    cuts = _cuts(operation.pipeline, ("grid", "operand") if model.result is None else ("round", "grid", "operand"))
+    grid = product_grid(model.a, model.b, every_code=True).refined(model.accumulator_exponent)
+    return {"control": 1, "sum_register": 2 * (model.width + flags),
+            "product_register": lanes * product_of(operation).register_bits + flags,
+            "grid_register": cuts["grid"] * lanes * (min(grid.width, model.width) + 1),
+            "operand_register": cuts["operand"] * lanes * (model.a.width + model.b.width),
+            **_rounded(model.result, cuts, width=model.width, exponent=model.accumulator_exponent)}
+
+
+def _fixed_accumulator(operation: Operation) -> Terms:
+    model, width = operation.model, operation.model.accumulator.width
+    cuts = _cuts(operation.pipeline, ("product", "round", "operand"))
+    return {"control": 1, "sum_register": (1 + cuts["product"]) * width,
+            "product_register": cuts["product"] * product_of(operation).register_bits,
+            "operand_register": cuts["operand"] * (model.a.width + model.b.width),
+            **_rounded(model.result, cuts, width=width, exponent=-model.accumulator.fraction_bits)}
+
+
+def _rounded(result: ScalarFormat | None, cuts: dict[str, int], *, width: int, exponent: int) -> Terms:
+    if result is None:
+        return {"output_register": cuts["output"] * width}
+    return {"round_register": cuts.get("round", 0) * _rounded_bits(result, width=width, exponent=exponent),
+            "output_register": cuts["output"] * result.width}
+
+
+def _rounded_bits(result: ScalarFormat, *, width: int, exponent: int) -> int:
+    """Bits of a rounded sum before it is saturated: in fixed point, all that stand above the last place."""
+    if not isinstance(result, FixedPointFormat):
+        return result.width
+    places = max(0, -result.fraction_bits - exponent)
+    return max(width, places) - places + 2 * (places > 0)

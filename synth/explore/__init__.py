@@ -1,0 +1,1 @@
+"""Accuracy against cost: which formats, for a network and a budget."""

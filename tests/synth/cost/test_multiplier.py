@@ -1,0 +1,75 @@
+# amaranth: UnusedElaboratable=no
+import itertools
+
+import pytest
+
+from hw.arith.multiply import Structure, default_structure
+from sw.formats import FixedPointFormat, PositFormat, parse
+from sw.reference import Multiplication
+from synth.cost import multiplier
+from synth.cost.multiplier import multiplier_terms, truth_tables
+
+NAMES = ("minifloat_e2m1", "minifloat_e1m2", "minifloat_e3m0", "minifloat_e2m5", "minifloat_e4m3", "float8_e5m2",
+         "float16", "int3", "int4", "int8", "fixed<8,4>", "posit<3,0>", "posit<8,1>")
+
+
+def model(a, b=None, result=None):
+    a = parse(a)
+    return Multiplication(a=a, b=a if b is None else parse(b), result=a if result is None else parse(result))
+
+
+@pytest.mark.parametrize(("a", "b"), list(itertools.combinations_with_replacement(NAMES, 2)))
+def test_structure_is_the_generators(a, b):
+    x, y, result = parse(a), parse(b), parse(b)
+    formats = (x, y, result)
+    terms = multiplier_terms(model(a, b, b), lut_inputs=4)
+    wanted = default_structure(x, y, result)
+    if wanted is Structure.TRUTH_TABLE:
+        assert set(terms) == {"table"}
+    elif not all(isinstance(fmt, FixedPointFormat) for fmt in formats):
+        late = multiplier.is_normalised_late(x, y, result, posits=any(isinstance(fmt, PositFormat) for fmt in formats))
+        assert late == (wanted is Structure.NORMALISE_PRODUCT)
+        assert "table" not in terms
+
+
+@pytest.mark.parametrize(("name", "lut"), [
+    # Measured on Xilinx 7 with yosys 0.70, whose lookup tables have six inputs: `python -m synth build --target xc7`.
+    ("minifloat_e2m0", 3), ("minifloat_e1m1", 3), ("minifloat_e2m1", 4), ("minifloat_e1m2", 4), ("minifloat_e3m0", 4),
+    ("int3", 3), ("minifloat_e2m1:subnormals=flushed", 4)])
+def test_tables_of_six_inputs_are_those_measured(name, lut):
+    assert truth_tables(model(name), 6) == lut
+
+
+def test_more_inputs_need_fewer_tables():
+    for name in ("minifloat_e2m1", "int3", "minifloat_e3m0"):
+        assert truth_tables(model(name), 4) > truth_tables(model(name), 6)
+
+
+def test_terms_grow_with_significand_and_range():
+    def luts(name, **further):
+        return sum(multiplier_terms(model(name, **further), lut_inputs=4).values())
+
+    for x in range(2, 5):
+        assert luts(f"minifloat_e{x}m2") < luts(f"minifloat_e{x}m4") < luts(f"minifloat_e{x}m7")
+    assert luts("int4") < luts("int6") < luts("int8")
+    assert luts("posit<5,1>") < luts("posit<7,1>") < luts("posit<9,1>")
+    assert luts("minifloat_e4m3:subnormals=flushed") < luts("minifloat_e4m3")
+
+
+def test_result_decides_what_rounds():
+    terms = {result: multiplier_terms(model("minifloat_e4m3", "int4", result), lut_inputs=4)
+             for result in ("int8", "posit<8,1>", "minifloat_e4m3")}
+    assert terms["int8"]["saturate"]
+    assert "string" not in terms["int8"]
+    assert terms["posit<8,1>"]["string"]
+    assert terms["minifloat_e4m3"]["align"]
+    assert "saturate" not in terms["minifloat_e4m3"]
+
+
+def test_flushed_results_are_not_aligned():
+    assert "align" not in multiplier_terms(model("minifloat_e4m3:subnormals=flushed"), lut_inputs=4)
+
+
+def test_cut_places_are_rounded():
+    assert multiplier_terms(model("fixed<8,4>"), lut_inputs=4)["round"] == 12
+    assert "round" not in {name for name, value in multiplier_terms(model("int8"), lut_inputs=4).items() if value}
