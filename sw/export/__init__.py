@@ -7,12 +7,12 @@ Function              File               What it takes                          
                       a manifest in      float numbers, or packed as codes at their real width     into the float
                       JSON beside it                                                               model, bit for bit
 ``save_qonnx``        ``.onnx`` with     what ``torch.export`` traces, in float32; integers and    ``load_onnx``;
-                      IntQuant and       fixed point of 2 bits and more, signed minifloats with    qonnx, FINN, hls4ml
+                      IntQuant and       fixed point of 2 bits and more, signed minifloats with    qonnx
                       FloatQuant         subnormals; no posits, no blocks
 ``save_onnx_qdq``     ``.onnx`` with     likewise; integers and fixed point of up to 8 bits, and   ``load_onnx``;
-                      QuantizeLinear,    of 16 (weights: of up to 16), float8 E4M3FN, E5M2,        onnxruntime and
-                      DequantizeLinear   E4M3FNUZ, E5M2FNUZ, float4 E2M1; for weights also         other runtimes
-                                         blocks of these
+                      QuantizeLinear,    of 16 (weights: of up to 16), float8 E4M3FN, E5M2,        onnx's reference,
+                      DequantizeLinear   E4M3FNUZ, E5M2FNUZ, float4 E2M1; for weights also         onnxruntime (without
+                                         blocks of these                                           float4, as yet)
 ``load_onnx``         ``.onnx``          what the two above write, and what Brevitas and qonnx     --
                                          write as QONNX: gives a torch module
 ====================  =================  ========================================================  ==================

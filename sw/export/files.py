@@ -2,7 +2,7 @@
 
 import importlib
 import os
-import tempfile
+import secrets
 from pathlib import Path
 from types import ModuleType
 
@@ -56,10 +56,9 @@ def check_module(model: nn.Module) -> None:
 
 def write_whole(path: Path, data: bytes) -> None:
     """Write a file so that a reader finds the old one or the new one, whenever the writer is interrupted."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    part = Path(name)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
-        with os.fdopen(handle, "wb") as file:
+        with part.open("xb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -1,6 +1,7 @@
 """Reading ONNX files: constants as tensors, attributes as plain values."""
 
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,16 @@ def constant_of(tensor: "onnx.TensorProto") -> Constant:
     if array.dtype.name == "bfloat16":
         return Constant(value=torch.from_numpy(np.array(array, dtype=np.float32)).to(torch.bfloat16))
     return Constant(value=torch.from_numpy(np.array(array)))
+
+
+def module_name(node: "onnx.NodeProto") -> str:
+    """Return the name of the module that a node was traced in, which torch's exporter notes; empty if it is not known.
+
+    The note is a list of nested scopes, as Python writes it, the operation last: ``['', 'blocks.0.fc', 'linear']``.
+    """
+    notes = {entry.key: entry.value for entry in node.metadata_props}
+    scopes = re.findall(r"'([\w.]*)'", notes.get("pkg.torch.onnx.name_scopes", ""))
+    return scopes[-2] if len(scopes) > 1 else ""
 
 
 def attributes_of(node: "onnx.NodeProto") -> dict[str, Any]:

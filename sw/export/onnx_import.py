@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, fx, nn
 
-from sw.export.onnx_file import Constant, attributes_of, constant_of, opset_of, read_onnx
-from sw.export.onnx_layers import Weights, convolution, linear, quantize_inputs
+from sw.export.onnx_file import Constant, attributes_of, constant_of, module_name, opset_of, read_onnx
+from sw.export.onnx_layers import Weights, convolution, linear, move_into_layers
 from sw.export.onnx_operators import OPERATORS, integers, softmax_flattened
 from sw.export.qonnx_nodes import (
     DOMAINS,
@@ -23,15 +23,10 @@ from sw.export.qonnx_nodes import (
 )
 from sw.export.scaled_quantizer import ScaledQuantizer
 from sw.formats import FixedPointFormat, FloatingPointFormat
-from sw.ptq.layers import KINDS, QuantizedLayer
+from sw.ptq.layers import QuantizedLayer
 
 if TYPE_CHECKING:
     import onnx
-
-_LAYERS = (*KINDS, QuantizedLayer)
-
-_PLACING = {OPERATORS[name] for name in ("Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose",
-                                         "Unsqueeze")}
 
 
 def load_onnx(path: str | os.PathLike[str]) -> fx.GraphModule:
@@ -39,9 +34,10 @@ def load_onnx(path: str | os.PathLike[str]) -> fx.GraphModule:
 
     Products with constant weights become the layers they came from, ``torch.nn.Linear`` and ``torch.nn.Conv1d`` to
     ``Conv3d`` or their quantized versions of ``sw.ptq``, under the names that the weights have in the file
-    (``features.0.weight`` is that of layer ``features.0``). Where nothing but such layers takes what a quantization
-    node gives, it becomes their ``input_quantizer``; every other one is a :class:`sw.export.ScaledQuantizer`. The rest
-    are calls of functions, one for each node.
+    (``features.0.weight`` is that of layer ``features.0``), or that torch's exporter wrote beside the nodes. Where
+    nothing but such layers takes what a quantization node gives, it becomes their ``input_quantizer``; every other one
+    is a :class:`sw.export.ScaledQuantizer`. The rest are calls of functions, one for each node. Of the configurations
+    of those layers, format and granularity are what the file says; by which rule scales were found it does not say.
 
     Known are the nodes IntQuant (Quant) and FloatQuant of QONNX, QuantizeLinear and DequantizeLinear in pairs (with a
     Clip between them, as Brevitas has it), and the operators that convolutional networks and transformers are made of.
@@ -100,7 +96,7 @@ class _Builder:
                 raise type(error)(f"Node {_title(node)} cannot be loaded: {error}") from error
         outputs = [self._value(value.name) for value in graph.output]
         self._graph.output(outputs[0] if len(outputs) == 1 else tuple(outputs))
-        _move_into_layers(self._graph, self._root)
+        move_into_layers(self._graph, self._root)
         calls = [self._root[node.target] for node in self._graph.nodes if node.op == "call_module"]
         for place, layer in enumerate(layer for layer in calls if isinstance(layer, QuantizedLayer)):
             layer.execution_index = place
@@ -265,8 +261,8 @@ class _Builder:
         if layer is None:
             return None
         stem = re.sub(r"[._/]weight(_quantizer\.(codes|weight))?$", "", weights.name)
-        return self._call(layer, stem if stem != weights.name else node.name or node.output[0],
-                          self._value(node.input[0]))
+        name = stem if stem != weights.name else module_name(node) or node.name or node.output[0]
+        return self._call(layer, name, self._value(node.input[0]))
 
     def _weights_of(self, name: str) -> Weights | None:
         if name in self._weights:
@@ -359,42 +355,6 @@ def _same(scale: Tensor | fx.Node | None, other: Tensor | fx.Node) -> bool:
     if isinstance(scale, Tensor) and isinstance(other, Tensor):
         return scale.shape == other.shape and bool((scale == other).all())
     return scale is other
-
-
-def _move_into_layers(graph: fx.Graph, root: dict[str, Any]) -> None:
-    """Make each quantizer that only feeds layers the input quantizer of all of them.
-
-    Functions that only place or choose elements may lie between: the largest of rounded elements is the largest one,
-    rounded.
-    """
-    for node in list(graph.nodes):
-        quantizer = root.get(node.target) if node.op == "call_module" else None
-        if not isinstance(quantizer, ScaledQuantizer) or not quantizer.is_plain or quantizer.scale.numel() != 1:
-            continue
-        layers = _layers_after(node, root)
-        if not layers or len(node.args) != 1:
-            continue
-        for target in sorted({layer.target for layer in layers}):
-            quantize_inputs(root[target], quantizer.format, quantizer.scale, target)
-        node.replace_all_uses_with(node.args[0])
-        graph.erase_node(node)
-        del root[node.target]
-
-
-def _layers_after(node: fx.Node, root: dict[str, Any]) -> list[fx.Node]:
-    """Return the calls of layers that are all that takes a value; none if something else does too."""
-    found: list[fx.Node] = []
-    for user in node.users:
-        if user.op == "call_module" and isinstance(root[user.target], _LAYERS):
-            found.append(user)
-        elif user.op == "call_function" and user.target in _PLACING and user.args[0] is node and user.users:
-            further = _layers_after(user, root)
-            if not further:
-                return []
-            found += further
-        else:
-            return []
-    return found
 
 
 def _constant_node(attributes: dict[str, Any]) -> Constant:

@@ -5,17 +5,23 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
-from sw.export.onnx_operators import check_auto_pad, fold_pads
+from sw.export.onnx_operators import OPERATORS, check_auto_pad, fold_pads
 from sw.export.scaled_quantizer import ScaledQuantizer
 from sw.export.scales import scale_layout
 from sw.formats import ScalarFormat
 from sw.ptq.config import ActivationConfig, Config, WeightConfig
-from sw.ptq.layers import KINDS, swap_class
+from sw.ptq.layers import KINDS, QuantizedLayer, swap_class
 from sw.ptq.tensor_quantizer import TensorQuantizer
 
 _CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
+
+_LAYERS = (*KINDS, QuantizedLayer)
+
+# Functions that place or choose elements and compute nothing.
+_PLACING = {OPERATORS[name] for name in ("Flatten", "Identity", "MaxPool", "Reshape", "Squeeze", "Transpose",
+                                         "Unsqueeze")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,3 +118,39 @@ def quantize_inputs(layer: nn.Module, fmt: ScalarFormat, scale: Tensor, name: st
         layer.attach(config, name)
         layer.weight_quantizer = kept
     set_scale(layer.input_quantizer, scale.reshape(()))
+
+
+def move_into_layers(graph: fx.Graph, root: dict[str, Any]) -> None:
+    """Make each quantizer that only feeds layers the input quantizer of all of them.
+
+    Functions that only place or choose elements may lie between: the largest of rounded elements is the largest one,
+    rounded.
+    """
+    for node in list(graph.nodes):
+        quantizer = root.get(node.target) if node.op == "call_module" else None
+        if not isinstance(quantizer, ScaledQuantizer) or not quantizer.is_plain or quantizer.scale.numel() != 1:
+            continue
+        layers = _layers_after(node, root)
+        if not layers or len(node.args) != 1:
+            continue
+        for target in sorted({layer.target for layer in layers}):
+            quantize_inputs(root[target], quantizer.format, quantizer.scale, target)
+        node.replace_all_uses_with(node.args[0])
+        graph.erase_node(node)
+        del root[node.target]
+
+
+def _layers_after(node: fx.Node, root: dict[str, Any]) -> list[fx.Node]:
+    """Return the calls of layers that are all that takes a value; none if something else does too."""
+    found: list[fx.Node] = []
+    for user in node.users:
+        if user.op == "call_module" and isinstance(root[user.target], _LAYERS):
+            found.append(user)
+        elif user.op == "call_function" and user.target in _PLACING and user.args[0] is node and user.users:
+            further = _layers_after(user, root)
+            if not further:
+                return []
+            found += further
+        else:
+            return []
+    return found

@@ -10,7 +10,7 @@ from sw.export.files import checked_path
 from sw.export.nodes import Writer, replaced, save_proto
 from sw.export.onnx_file import CODE_FORMATS
 from sw.export.scales import scale_layout
-from sw.export.trace import Traced, trace
+from sw.export.trace import Traced, quantizers_of, trace
 from sw.formats import FixedPointFormat, ScalarFormat
 from sw.ptq.config import Granularity
 from sw.ptq.tensor_quantizer import TensorQuantizer
@@ -59,18 +59,11 @@ def save_onnx_qdq(model: nn.Module, path: str | os.PathLike[str], example_inputs
     Source: ONNX operator schemas QuantizeLinear and DequantizeLinear, versions 21 and 23.
     """
     path = checked_path(path, ".onnx")
-    opset = _OPSET_FLOAT4 if _has_float4(model) else _OPSET
+    types = {_type_of(quantizer)[0] for quantizer in quantizers_of(model)}
+    opset = _OPSET_FLOAT4 if "FLOAT4E2M1" in types else _OPSET
     traced = trace(model, example_inputs, opset=opset, dynamic_batch=dynamic_batch)
-    for quantizer in traced.quantizers.values():
-        _type_of(quantizer)
     proto = replaced(traced, lambda writer, name, inputs, output: _build(writer, traced, name, inputs, output))
     save_proto(proto, path)
-
-
-def _has_float4(model: object) -> bool:
-    return isinstance(model, nn.Module) and any(
-        isinstance(module, TensorQuantizer) and _FLOAT_TYPES.get(module.element_format) == "FLOAT4E2M1"
-        for module in model.modules())
 
 
 def _type_of(quantizer: TensorQuantizer) -> tuple[str, int]:

@@ -16,8 +16,9 @@ from sw.export.qonnx_nodes import (
     float_attributes,
     integer_attributes,
 )
-from sw.export.trace import Traced, trace
+from sw.export.trace import Traced, quantizers_of, trace
 from sw.formats import BlockFormat, FixedPointFormat
+from sw.ptq.tensor_quantizer import TensorQuantizer
 
 _OPSET = 20
 
@@ -54,19 +55,30 @@ def save_qonnx(model: nn.Module, path: str | os.PathLike[str], example_inputs: T
     Source: qonnx 1.0, operators of ``qonnx.custom_op.general``.
     """
     path = checked_path(path, ".onnx")
+    for quantizer in quantizers_of(model):
+        _check(quantizer)
     traced = trace(model, example_inputs, opset=_OPSET, dynamic_batch=dynamic_batch)
-    for quantizer in traced.quantizers.values():
-        mend = "save with save_safetensors, which takes every format"
-        if isinstance(quantizer.format, BlockFormat):
-            raise ValueError(f"Format of the {quantizer.label} must be scalar in QONNX, not {quantizer.format.name}; "
-                             f"{mend}")
-        try:
-            check_expressible(quantizer.element_format)
-        except ValueError as error:
-            raise ValueError(f"{error}, in the {quantizer.label}; {mend}") from error
     proto = replaced(traced, lambda writer, name, inputs, output: _build(writer, traced, name, inputs, output))
     proto.opset_import.add(domain=DOMAIN, version=DOMAIN_VERSION)
     save_proto(proto, path)
+
+
+def _check(quantizer: TensorQuantizer) -> None:
+    """Refuse what there is no node for."""
+    mend = "save with save_safetensors, which takes every format"
+    fmt = quantizer.format
+    if isinstance(fmt, BlockFormat):
+        raise ValueError(f"Format of the {quantizer.label} must be scalar in QONNX, not {fmt.name}; {mend}")
+    try:
+        check_expressible(fmt)
+    except ValueError as error:
+        raise ValueError(f"{error}, in the {quantizer.label}; {mend}") from error
+    if isinstance(fmt, FixedPointFormat) and not quantizer.dynamic:
+        scale = quantizer.scale * float(fmt.quantum)
+        if not bool(((scale >= torch.finfo(scale.dtype).tiny) & (scale < torch.inf)).all()):
+            raise ValueError(f"Scale times the weight of the last place must be a normal float32 number, not "
+                             f"{scale.min().item():g} to {scale.max().item():g}, in the {quantizer.label}; "
+                             "use the integer format of the same width")
 
 
 def _build(writer: Writer, traced: Traced, name: str, inputs: list[str], output: str) -> None:
@@ -78,7 +90,7 @@ def _build(writer: Writer, traced: Traced, name: str, inputs: list[str], output:
     if isinstance(fmt, FixedPointFormat):
         step = float(fmt.quantum)
         if scale is None:
-            scale = writer.constant("scale", _stepped(traced, name, step))
+            scale = writer.constant("scale", traced.scale(name) * step)
         elif step != 1:
             scale = writer.node("Mul", [scale, writer.constant("step", step)])
         fields = [writer.constant("zero_point", 0), writer.constant("bit_width", fmt.width)]
@@ -90,13 +102,3 @@ def _build(writer: Writer, traced: Traced, name: str, inputs: list[str], output:
         ("exponent_bits", fmt.exponent_bits), ("fraction_bits", fmt.fraction_bits), ("bias", fmt.bias),
         ("largest", fmt.max_finite))]
     writer.node(FLOAT_OPERATOR, [inputs[0], scale, *fields], output, domain=DOMAIN, attributes=float_attributes(fmt))
-
-
-def _stepped(traced: Traced, name: str, step: float) -> Tensor:
-    """Return the scales of a fixed-point format as those of its integers."""
-    scale = traced.scale(name) * step
-    if not bool(((scale >= torch.finfo(scale.dtype).tiny) & (scale < torch.inf)).all()):
-        raise ValueError(f"Scale times the weight of the last place must be a normal float32 number, not "
-                         f"{scale.min().item():g} to {scale.max().item():g}, in the {traced.quantizers[name].label}; "
-                         "use the integer format of the same width")
-    return scale

@@ -46,6 +46,27 @@ class Traced:
         quantizer = self.quantizers[name]
         return compact(quantizer.expanded_scale(self.inputs[name]).to(torch.float32))
 
+def quantizers_of(model: nn.Module) -> list[TensorQuantizer]:
+    """Return the quantizers that are on.
+
+    Raises
+    ------
+    TypeError
+        If ``model`` is no module.
+    ValueError
+        If there are none, or one has no scales yet.
+    """
+    check_module(model)
+    found = [module for module in model.modules() if isinstance(module, TensorQuantizer) and module.enabled]
+    if not found:
+        raise ValueError("Model must have quantized layers to be exported, not none; see sw.ptq.quantize_")
+    for quantizer in found:
+        if quantizer.observing or not quantizer.is_calibrated:
+            raise ValueError(f"Model must be calibrated to be exported, not with {quantizer.label} still observing; "
+                             "see sw.ptq.calibrate")
+    return found
+
+
 def checked_examples(example_inputs: Tensor | Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Return the inputs of a model as a tuple.
 
@@ -84,12 +105,11 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Tensor], *, opset:
     TypeError, ValueError
         If an argument is of the wrong type, a quantizer has no scales, or its scales cannot be computed in a graph.
     ModuleNotFoundError
-        If a package is missing.
+        If a package is missing, or too old.
     """
-    check_module(model)
+    quantizers_of(model)
     inputs = checked_examples(example_inputs)
-    required("onnx", "to write ONNX files")
-    required("onnxscript", "for torch to write ONNX files")
+    _check_packages()
     if dynamic_batch:  # a batch of one is taken for a constant
         inputs = tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in inputs)
     model = copy.deepcopy(model).eval()
@@ -101,10 +121,16 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Tensor], *, opset:
             if module.enabled and name in seen:
                 quantizers[name] = module
             _replace(model, name, _placeholder(name, module, seen.get(name), dynamic_batch))
-    if not quantizers:
-        raise ValueError("Model must have quantized layers to be exported, not none; see sw.ptq.quantize_")
     proto = _exported(model, inputs, len(outputs), opset, dynamic_batch)
     return Traced(proto=proto, quantizers=quantizers, inputs=seen)
+
+
+def _check_packages() -> None:
+    required("onnx", "to write ONNX files")
+    required("onnxscript", "for torch to write ONNX files")
+    if not hasattr(torch.onnx, "ops") or not hasattr(torch.onnx.ops, "symbolic"):
+        raise ModuleNotFoundError("torch must be of version 2.8 or later to write ONNX files, not "
+                                  f"{torch.__version__}; pip install --upgrade torch", name="torch")
 
 
 def _check_dtypes(model: nn.Module) -> None:
@@ -120,9 +146,6 @@ def _run(model: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[dict[str, Tensor
     hooks = []
     for name, module in model.named_modules():
         if isinstance(module, TensorQuantizer):
-            if module.enabled and (module.observing or not module.is_calibrated):
-                raise ValueError(f"Model must be calibrated to be exported, not with {module.label} still observing; "
-                                 "see sw.ptq.calibrate")
             hooks.append(module.register_forward_pre_hook(
                 lambda _, args, name=name: seen.setdefault(name, args[0].detach())))
     with torch.no_grad():
@@ -145,28 +168,31 @@ class _Placeholder(nn.Module):
         self._axis = quantizer.axis
 
     def forward(self, x: Tensor) -> Tensor:
-        inputs = [x, self._scale(x)] if self._dynamic else [x]
-        return torch.onnx.ops.symbolic(f"{PLACEHOLDER_DOMAIN}::{PLACEHOLDER}", inputs, {"quantizer": self._name},
-                                       dtype=x.dtype, shape=x.shape, version=1)
-
-    def _scale(self, x: Tensor) -> Tensor:
-        """What ``TensorQuantizer`` computes from each input, in operators that ONNX has."""
-        size = self._magnitude(x)
-        # A quotient that vanishes would divide by zero later.
-        scale = (size / self._target).clamp(min=torch.finfo(x.dtype).tiny)
-        return torch.where(size == 0, torch.ones_like(scale), scale)
-
-    def _magnitude(self, x: Tensor) -> Tensor:
-        x = x.abs() if self._signed else x.relu()
+        if not self._dynamic:
+            return self._node(x)
         match self._config.granularity:
             case Granularity.TENSOR:
-                return x.reshape(-1).amax(dim=0)
+                return self._node(x, self._scale(self._magnitudes(x).reshape(-1).amax(dim=0)))
             case Granularity.TOKEN:
-                return x.amax(dim=tuple(range(self._axis, 0)), keepdim=True)
+                return self._node(x, self._scale(self._magnitudes(x).amax(tuple(range(self._axis, 0)), keepdim=True)))
             case _:
-                # Each group's, repeated for its elements: (..., groups, size, ...) and back.
+                # (..., groups, size, ...) and back
                 axis, groups = self._axis % x.ndim, x.unflatten(self._axis, (-1, self._config.group_size))
-                return groups.amax(dim=axis + 1, keepdim=True).expand(groups.shape).flatten(axis, axis + 1)
+                scale = self._scale(self._magnitudes(groups).amax(axis + 1, keepdim=True))
+                return self._node(groups, scale).flatten(axis, axis + 1)
+
+    def _node(self, *inputs: Tensor) -> Tensor:
+        return torch.onnx.ops.symbolic(f"{PLACEHOLDER_DOMAIN}::{PLACEHOLDER}", inputs, {"quantizer": self._name},
+                                       dtype=inputs[0].dtype, shape=inputs[0].shape, version=1)
+
+    def _magnitudes(self, x: Tensor) -> Tensor:
+        return x.abs() if self._signed else x.relu()
+
+    def _scale(self, largest: Tensor) -> Tensor:
+        """What ``TensorQuantizer`` computes from the largest magnitudes, in operators that ONNX has."""
+        # A quotient that vanishes would divide by zero later.
+        scale = (largest / self._target).clamp(min=torch.finfo(largest.dtype).tiny)
+        return torch.where(largest == 0, 1.0, scale)
 
 
 def _placeholder(name: str, quantizer: TensorQuantizer, x: Tensor | None, dynamic_batch: bool) -> nn.Module:

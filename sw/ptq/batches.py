@@ -56,7 +56,7 @@ def each(model: nn.Module, batches: Batches) -> Iterator[tuple[tuple[Any, ...], 
     ------
     TypeError, ValueError
         If the batches are of the wrong type or there are none, one does not suit the parameters of the model's
-        ``forward``, is empty, or has an infinity or a NaN.
+        ``forward``, is empty, or has an infinity or a NaN (but for negative infinities, of which masks are made).
     """
     check_batches(batches)
     signature = inspect.signature(model.forward)
@@ -67,7 +67,8 @@ def each(model: nn.Module, batches: Batches) -> Iterator[tuple[tuple[Any, ...], 
             signature.bind(*arguments, **keywords)
         except TypeError as error:
             raise TypeError(f"Batch must suit {type(model).__name__}.forward{signature}, not be {len(arguments)} "
-                            f"arguments and {sorted(keywords)} ({error}), in batch {index}; leave labels out") from error
+                            f"arguments and {sorted(keywords)}, in batch {index} ({error}); leave labels "
+                            "out") from error
         for value in (*arguments, *keywords.values()):
             if isinstance(value, Tensor) and value.is_floating_point():
                 _check_values(value, index)
@@ -79,10 +80,10 @@ def each(model: nn.Module, batches: Batches) -> Iterator[tuple[tuple[Any, ...], 
 def _check_values(x: Tensor, index: int) -> None:
     if not x.numel():
         raise ValueError(f"Batch must have elements, not a tensor of shape {tuple(x.shape)}, in batch {index}")
-    # The sum of a minimum and a maximum is finite if everything is, but for a range that is no one's data.
+    # Masks are made of negative infinities.
     low, high = torch.aminmax(x)
-    if not bool(torch.isfinite(low) & torch.isfinite(high)):
-        where = (~torch.isfinite(x)).nonzero()[0].tolist()
+    if bool(torch.isnan(low)) or bool(high == torch.inf):
+        where = (torch.isnan(x) | (x == torch.inf)).nonzero()[0].tolist()
         raise ValueError(f"Batch must be finite, not {x[tuple(where)].item()!r} at {where}, in batch {index}")
 
 

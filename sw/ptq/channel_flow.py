@@ -11,6 +11,7 @@ from sw.ptq.channels import UNKNOWN, Channels, ChannelVariables, Spread, Value
 from sw.ptq.graph import TracedModel
 from sw.ptq.layout import flattened, indexed, moved, reduced, unsqueezed
 from sw.ptq.operations import (
+    KEEPING_RANK,
     PROPERTIES,
     SPATIAL_DIMENSIONS,
     Kind,
@@ -29,6 +30,8 @@ from sw.ptq.scaled_layer import (
 Known = Value | tuple[Value, ...]
 """A tensor, or several of them."""
 
+# Keywords that change what an operation is, and numpy's names for others: nothing is known of calls with them.
+_REFUSED = ("out", "dtype", "rounding_mode", "axis", "axis0", "axis1", "keepdims", "x", "x1", "x2")
 
 # What these accept without a batch is not told apart: their inputs are taken to be batches.
 _RANKS = {nn.BatchNorm2d: 4, nn.BatchNorm3d: 5, nn.InstanceNorm1d: 3, nn.InstanceNorm2d: 4, nn.InstanceNorm3d: 5}
@@ -91,6 +94,10 @@ class ChannelFlow:
         known = self._values.get(argument, UNKNOWN) if isinstance(argument, fx.Node) else UNKNOWN
         return known if isinstance(known, Value) else UNKNOWN
 
+    def _several(self, argument: Any) -> tuple[Value, ...]:
+        known = self._values.get(argument, ()) if isinstance(argument, fx.Node) else ()
+        return known if isinstance(known, tuple) else ()
+
     def _first(self, node: fx.Node) -> Value:
         return self._value(_first_argument(node))
 
@@ -132,6 +139,7 @@ class ChannelFlow:
         axis, rank = -1 - dimensions, dimensions + 2 if dimensions else value.rank
         entering = self._side(node, ScaledLayer.of_input(module), self.inputs, lambda layer: layer.inputs)
         self._enter(entering, value, axis)
+        self._fix_others(node, [_first_argument(node)])
         leaving = self._side(node, ScaledLayer.of(module), self.outputs, lambda layer: layer.outputs)
         return Value(rank=rank, channels=None if leaving is None else Channels(axis=axis, variables=leaving))
 
@@ -180,8 +188,9 @@ class ChannelFlow:
     # Functions and methods
 
     def _operation(self, node: fx.Node, kind: Kind | None) -> Known:
-        if any(node.kwargs.get(name) is not None for name in ("out", "rounding_mode", "dtype")):
+        if any(node.kwargs.get(name) is not None for name in _REFUSED):
             return self._opaque(node)
+        several = self._several(_first_argument(node))
         match kind:
             case Kind.SUM | Kind.PRODUCT | Kind.QUOTIENT:
                 return self._meet(node, kind)
@@ -189,10 +198,10 @@ class ChannelFlow:
                 return self._concatenate(node)
             case Kind.PIECES:
                 return self._pieces(node)
-            case Kind.INDEX if isinstance(self._values.get(node.args[0]), tuple):
-                whole, index = self._values[node.args[0]], node.args[1]
-                is_one = isinstance(index, int) and -len(whole) <= index < len(whole)
-                return whole[index] if is_one else self._opaque(node)
+            case Kind.INDEX if several:
+                index = node.args[1]
+                is_one = isinstance(index, int) and -len(several) <= index < len(several)
+                return several[index] if is_one else self._opaque(node)
             case Kind.PROPERTY:
                 return UNKNOWN
             case _:
@@ -222,7 +231,8 @@ class ChannelFlow:
             case Kind.RESHAPE:
                 shape = _integers(node)
                 if not _is_flattening(node, shape):
-                    return self._opaque(node, rank=len(shape))
+                    # One argument alone may be a shape or a type.
+                    return self._opaque(node, rank=len(shape) if len(shape) > 1 else None)
                 kept = flattened(value, 1, -1)
             case Kind.PERMUTE:
                 kept = moved(value, _integers(node, "dims"))
@@ -237,13 +247,15 @@ class ChannelFlow:
             case _:
                 kept = None
         if kept is None or kept.channels is None:
-            return self._opaque(node, rank=None if kept is None else kept.rank)
+            return self._opaque(node, rank=value.rank if kind in KEEPING_RANK else None)
         self._fix_others(node, [_first_argument(node)])
         return kept
 
     def _meet(self, node: fx.Node, kind: Kind) -> Value:
         """Return the value of a sum, product or quotient of two operands."""
-        first, second = node.args if len(node.args) == 2 else (node.args[0], node.kwargs.get("other"))
+        first, second = _first_argument(node), _argument(node, 1, "other", None)
+        if second is None or len(node.args) > 2:
+            return self._opaque(node)
         x, y = self._value(first), self._value(second)
         numbers = [not isinstance(operand, fx.Node) for operand in (first, second)]
         if any(numbers):
@@ -286,7 +298,7 @@ class ChannelFlow:
 
     def _pieces(self, node: fx.Node) -> Known:
         """Return the values of a tensor cut along its channels."""
-        value = self._value(node.args[0])
+        value = self._first(node)
         is_chunk = node.target in (torch.chunk, "chunk")
         size = _argument(node, 1, "chunks" if is_chunk else "split_size", None)
         size = node.kwargs.get("split_size_or_sections", size)

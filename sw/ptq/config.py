@@ -40,7 +40,7 @@ class ScaleStatistic(Enum):
 class ScaleSearch(Enum):
     """How the least squared error is searched, between a twentieth of the largest magnitude and that magnitude.
 
-    The error over the magnitude has one minimum for integers, and several for formats whose steps grow.
+    The error over the magnitude has one marked minimum for integers, and several for formats whose steps grow.
     """
 
     FIBONACCI = "fibonacci"
@@ -159,6 +159,11 @@ class ActivationConfig:
             raise ValueError(f"Activation granularity must be tensor for static scales, not {self.granularity.value}; "
                              "give dynamic=True")
 
+    @property
+    def follows_inputs(self) -> bool:
+        """Whether scales are taken from each input, as those of blocks are, and not from calibration batches."""
+        return self.dynamic or isinstance(self.format, BlockFormat)
+
 
 def _check_format(noun: str, fmt: object) -> None:
     if isinstance(fmt, str):
@@ -204,12 +209,13 @@ class Config:
     activation: ActivationConfig | None = None
 
     def __post_init__(self) -> None:
-        for name, kind in (("weight", WeightConfig), ("activation", ActivationConfig)):
-            part = getattr(self, name)
-            if part is not None and not isinstance(part, kind):
-                raise TypeError(f"Config {name} must be a {kind.__name__} or None, not {part!r}")
+        if self.weight is not None and not isinstance(self.weight, WeightConfig):
+            raise TypeError(f"Config weight must be a WeightConfig or None, not {self.weight!r}")
+        if self.activation is not None and not isinstance(self.activation, ActivationConfig):
+            raise TypeError(f"Config activation must be an ActivationConfig or None, not {self.activation!r}")
         if self.weight is None and self.activation is None:
-            raise ValueError("Config must quantize weights or activations, not neither; leave layers out with filter_fn")
+            raise ValueError("Config must quantize weights or activations, not neither; leave a layer out with "
+                             "filter_fn")
 
     @property
     def text(self) -> str:

@@ -112,24 +112,25 @@ class BiasRatios:
 
     def __init__(self, weights: Tensor, bias: Tensor) -> None:
         self._weights = weights.clamp(min=LEAST_RANGE)
-        self._bias = bias.reshape(len(weights), -1, 1)
-        # What the mean needs of the taps.
-        self._inverses = self._weights.reciprocal().sum(3)
-        self._inputs = torch.ones_like(self._bias[:, :1])
+        self._bias = bias.reshape(len(weights), 1, -1)
+        # Before any factor, the mean is a sum of these over the input channels: of all weights, one pass is enough.
+        inverses = self._weights.reciprocal().sum(3)
+        self._sums = self._bias @ inverses / weights.numel()
+        self._inputs = torch.ones_like(self._sums)
 
     def divide_inputs(self, factors: Tensor) -> None:
         """Let the weights of the input channels be divided by factors, (groups * inputs of a group,)."""
-        self._inputs = self._inputs * factors.to(self._bias).reshape(len(self._bias), 1, -1)
+        self._inputs = self._inputs * factors.to(self._inputs).reshape(self._inputs.shape)
 
     def mean(self) -> float:
         """Return the mean over all weights."""
-        return float((self._bias * self._inputs * self._inverses).sum() / self._weights.numel())
+        return float((self._sums * self._inputs).sum())
 
     def median_exceeds(self, bound: float) -> bool:
         """Whether the lower median over all weights is greater than ``bound``; counting is faster than sorting."""
         if self.mean() < bound / 2:
             return False  # half of them beyond the bound would make the mean at least this
-        least = (self._bias * self._inputs / bound)[..., None]
+        least = (self._bias.mT * self._inputs / bound)[..., None]
         return int(torch.count_nonzero(self._weights >= least)) <= (self._weights.numel() - 1) // 2
 
 
@@ -189,14 +190,14 @@ class _Magnitudes:
         """Multiply the output channels by factors."""
         self._outputs = factors if self._outputs is None else self._outputs * factors
         work = factors.to(self._largest)
-        self._largest = self._largest * work.reshape(len(self._largest), -1, 1)
+        self._largest.mul_(work.reshape(len(self._largest), -1, 1))
         if self._bias is not None:
             self._bias = self._bias * work
 
     def divide_inputs(self, factors: Tensor) -> None:
         """Divide the input channels by factors."""
         self._inputs = 1 / factors if self._inputs is None else self._inputs / factors
-        self._largest = self._largest / factors.to(self._largest).reshape(len(self._largest), 1, -1)
+        self._largest.div_(factors.to(self._largest).reshape(len(self._largest), 1, -1))
         if self._ratios is not None:
             self._ratios.divide_inputs(factors)
 
@@ -236,7 +237,12 @@ def equalize_(model: nn.Module, options: Equalization | None = None) -> Equalize
     accumulated in float64 and applied once, rounded once.
 
     To be called on a model of float layers, after :func:`sw.ptq.merge_batch_norm.merge_batch_norm_`: a batch
-    normalization that stays behind a layer ends the region.
+    normalization that stays behind a layer ends the region. So does a ReLU6, which would no longer clip at 6: as in
+    MobileNetV2. (Brevitas' script replaces ReLU6 by ReLU first, which changes what a network computes.)
+
+    Where Brevitas 0.13 finds the same regions, the weights are the same. It does not find those through ``nn.Flatten``,
+    a flattening that spreads channels, transpositions and pieces of tensors, nor those of grouped convolutions that are
+    not depthwise.
 
     Parameters
     ----------

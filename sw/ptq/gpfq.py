@@ -110,7 +110,8 @@ def gpfq_(model: nn.Module, batches: Batches, options: GPFQ | None = None, *,
     model : torch.nn.Module
         See :func:`sw.ptq.prepare` and :func:`sw.ptq.calibrate`.
     batches : sequence or DataLoader of batches
-        As :data:`sw.ptq.batches.Batches` has them. They are gone through twice for each layer.
+        As :data:`sw.ptq.batches.Batches` has them. For each layer, or those that share an input, all of them run
+        through both models.
     options : GPFQ, optional
     reference : torch.nn.Module, optional
         The float model, whose weights are rounded and whose outputs are to be met: ``copy.deepcopy(model)`` from

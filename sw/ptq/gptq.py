@@ -126,7 +126,8 @@ def gptq_(model: nn.Module, batches: Batches, options: GPTQ | None = None, *, pr
     model : torch.nn.Module
         See :func:`sw.ptq.prepare` and :func:`sw.ptq.calibrate`.
     batches : sequence or DataLoader of batches
-        As :data:`sw.ptq.batches.Batches` has them. They are gone through once for each layer.
+        As :data:`sw.ptq.batches.Batches` has them. All of them run through the model for each layer, or for those
+        that share an input.
     options : GPTQ, optional
     progress : callable, optional
         Called with the layers done and all layers, after each. An interruption leaves finished layers rounded and the

@@ -4,7 +4,8 @@ import inspect
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -135,7 +136,7 @@ def trace(model: nn.Module, *, leaves: Leaves = ()) -> TracedModel:
     defaults = {name: parameter.default for name, parameter in inspect.signature(model.forward).parameters.items()
                 if parameter.default is not inspect.Parameter.empty}
     try:
-        with warnings.catch_warnings():
+        with _attributes_kept(model), warnings.catch_warnings():
             # The tracer warns that it cannot guard defaults of some types; the graph is read here, and never run.
             warnings.simplefilter("ignore")
             graph = tracer.trace(model, concrete_args=defaults)
@@ -147,6 +148,18 @@ def trace(model: nn.Module, *, leaves: Leaves = ()) -> TracedModel:
             f"{type(error).__name__}: {error}; name the type of a module that holds this line in leaves=, or leave "
             "merging and equalization out: SmoothQuant(folded=False) needs no graph") from error
     return TracedModel(model=model, graph=graph)
+
+
+@contextmanager
+def _attributes_kept(model: nn.Module) -> Iterator[None]:
+    """Have the attributes that a forward sets be as they were afterwards, not symbols of the trace."""
+    before = {module: dict(vars(module)) for module in model.modules()}
+    try:
+        yield
+    finally:
+        for module, attributes in before.items():
+            vars(module).clear()
+            vars(module).update(attributes)
 
 
 def _line(trace_back: TracebackType | None) -> str:

@@ -2,8 +2,9 @@
 
 import copy
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import torch
@@ -96,48 +97,69 @@ def float_reference(model: nn.Module, reference: nn.Module | None) -> Iterator[n
         yield reference
 
 
-def visits(model: nn.Module, batches: Batches) -> list[Visit]:
+def visits(model: nn.Module, batches: Batches) -> list[list[Visit]]:
     """Run a batch through a model, and return the layers whose weights are quantized, in the order of their first run.
 
-    Layers that the batch does not reach are left out.
+    Layers that are given the very same tensor come together, with the first of them: none depends on the others, and
+    one pass serves them all. So do the projections of an attention, and the branches of a residual. Layers that the
+    batch does not reach are left out.
     """
     counts: dict[str, int] = {}
+    inputs: dict[str, tuple[Tensor, int]] = {}
 
-    def counting(name: str) -> Callable[..., None]:
-        def hook(*_: object) -> None:
+    def noting(name: str) -> Callable[..., None]:
+        def hook(_: nn.Module, positional: tuple[Tensor, ...], keywords: dict[str, Tensor]) -> None:
+            x = _input(positional, keywords)
             counts[name] = counts.get(name, 0) + 1
+            # Kept until the end, so that no other tensor gets its identity.
+            inputs[name] = x, -1 if x.is_inference() else x._version
         return hook
 
     layers = check_prepared(model)
     with ExitStack() as stack:
         for name, layer in layers.items():
             if layer.weight_quantizer is not None:
-                stack.callback(layer.register_forward_pre_hook(counting(name)).remove)
+                stack.callback(layer.register_forward_pre_hook(noting(name), with_kwargs=True).remove)
         for positional, keywords in each(model, batches):
             model(*positional, **keywords)
             break
-    return [Visit(name=name, layer=layers[name], calls=calls) for name, calls in counts.items()]
+    together: dict[object, list[Visit]] = {}
+    for name, calls in counts.items():
+        x, version = inputs[name]
+        # What runs twice sees two tensors, and what inference mode makes may have changed in between.
+        key = name if calls > 1 or version < 0 else (id(x), version)
+        together.setdefault(key, []).append(Visit(name=name, layer=layers[name], calls=calls))
+    return list(together.values())
 
 
-def inputs_at(model: nn.Module, visit: Visit, positional: tuple[Any, ...], keywords: dict[str, Any]) -> list[Tensor]:
-    """Run a batch through a model as far as a layer, and return the layer's input, of each call."""
-    found: list[Tensor] = []
+def inputs_at(model: nn.Module, group: list[Visit], positional: tuple[Any, ...],
+              keywords: dict[str, Any]) -> dict[str, list[Tensor]]:
+    """Run a batch through a model as far as the last of some layers, and return the inputs of each, call by call."""
+    found: dict[str, list[Tensor]] = {visit.name: [] for visit in group}
+    missing = sum(visit.calls for visit in group)
 
-    def hook(_: nn.Module, arguments: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
-        x = arguments[0] if arguments else next(iter(named.values()))
-        last = len(found) + 1 == visit.calls
-        found.append(x if last else x.clone())  # what runs on may change it in place
-        if last:
-            raise _ReachedError
+    def noting(visit: Visit) -> Callable[..., None]:
+        def hook(_: nn.Module, arguments: tuple[Tensor, ...], named: dict[str, Tensor]) -> None:
+            nonlocal missing
+            missing -= 1
+            x = _input(arguments, named)
+            found[visit.name].append(x.clone() if missing else x)  # what runs on may change it in place
+            if not missing:
+                raise _ReachedError
+        return hook
 
-    handle = model.get_submodule(visit.name).register_forward_pre_hook(hook, with_kwargs=True)
-    try:
-        model(*positional, **keywords)
-    except _ReachedError:
-        pass
-    finally:
-        handle.remove()
+    with ExitStack() as stack:
+        for visit in group:
+            layer = model.get_submodule(visit.name)
+            stack.callback(layer.register_forward_pre_hook(noting(visit), with_kwargs=True).remove)
+        with suppress(_ReachedError):
+            model(*positional, **keywords)
     return found
+
+
+def _input(positional: tuple[Tensor, ...], keywords: dict[str, Tensor]) -> Tensor:
+    """Return the input of a layer from the arguments that it is called with."""
+    return positional[0] if positional else next(iter(keywords.values()))
 
 
 def round_layers(model: nn.Module, batches: Batches, rounding: Rounding, *, crossed: bool, quantized_inputs: bool,
@@ -145,9 +167,9 @@ def round_layers(model: nn.Module, batches: Batches, rounding: Rounding, *, cros
     """Replace the weights of each quantized layer by rounded ones, in the order in which the layers run.
 
     For each layer, every batch runs through the model as far as that layer. What it receives there is summed up in
-    moments and dropped: beside the model, there is the memory of one layer's moments. A layer is changed once its
-    rounding is complete, so that an interruption leaves a model of which some layers are rounded, and the rest are
-    not.
+    moments and dropped: beside the model, there is the memory of the moments of one layer, or of those that share an
+    input. A layer is changed once its rounding is complete, so that an interruption leaves a model of which some
+    layers are rounded, and the rest are not.
 
     Parameters
     ----------
@@ -177,38 +199,47 @@ def round_layers(model: nn.Module, batches: Batches, rounding: Rounding, *, cros
         if crossed:
             reference = stack.enter_context(float_reference(model, reference))
         todo = visits(model, batches)
-        for done, visit in enumerate(todo, 1):
-            layer, quantizer = visit.layer, visit.layer.weight_quantizer
-            moments = _moments(model, visit, batches, reference if crossed else None)
-            source = reference.get_submodule(visit.name) if crossed else layer
-            grid = Grid(format=quantizer.element_format, scale=layer.weight_scales())
-            try:
-                weights = rounding(source.weight_matrix(), moments, grid)
-            except ValueError as error:
-                raise ValueError(f"{error}, at {quantizer.label}, to {quantizer.format.name}") from error
-            layer.set_weight_matrix(weights)
-            # On their grid, the weights need no rounding in the passes to come.
-            stack.enter_context(floating(quantizer))
-            if progress is not None:
-                progress(done, len(todo))
+        done, total = 0, sum(len(group) for group in todo)
+        for group in todo:
+            moments = _moments(model, group, batches, reference if crossed else None)
+            for visit in group:
+                source = reference.get_submodule(visit.name) if crossed else visit.layer
+                _round(visit.layer, source.weight_matrix(), moments.pop(visit.name), rounding)
+                # On their grid, the weights need no rounding in the passes to come.
+                stack.enter_context(floating(visit.layer.weight_quantizer))
+                done += 1
+                if progress is not None:
+                    progress(done, total)
 
 
-def _moments(model: nn.Module, visit: Visit, batches: Batches, reference: nn.Module | None) -> SecondMoments:
-    """Run all batches as far as a layer, and return the moments of its inputs."""
-    layer, (groups, _, columns) = visit.layer, visit.layer.weight_matrix().shape
-    moments = SecondMoments(groups, columns, crossed=reference is not None, device=layer.weight.device)
+def _moments(model: nn.Module, group: list[Visit], batches: Batches,
+             reference: nn.Module | None) -> dict[str, SecondMoments]:
+    """Run all batches as far as some layers, and return the moments of the inputs of each."""
+    moments = {}
+    for visit in group:
+        groups, _, columns = visit.layer.weight_matrix().shape
+        moments[visit.name] = SecondMoments(groups, columns, crossed=reference is not None,
+                                            device=visit.layer.weight.device)
     for positional, keywords in each(model, batches):
-        inputs = inputs_at(model, visit, positional, keywords)
-        others = inputs if reference is None else inputs_at(reference, visit, positional, keywords)
-        for x, other in zip(inputs, others, strict=True):
-            x = layer.quantized_input(x)
-            if reference is None:
-                for part in _matrices(layer, x):
-                    moments.add(part)
-            else:
-                for part, other_part in zip(_matrices(layer, x), _matrices(layer, other), strict=True):
-                    moments.add(part, other_part)
+        inputs = inputs_at(model, group, positional, keywords)
+        others = inputs if reference is None else inputs_at(reference, group, positional, keywords)
+        for visit in group:
+            for x, other in zip(inputs[visit.name], others[visit.name], strict=True):
+                parts = _matrices(visit.layer, visit.layer.quantized_input(x))
+                other_parts = repeat(None) if reference is None else _matrices(visit.layer, other)
+                for part, other_part in zip(parts, other_parts, strict=False):
+                    moments[visit.name].add(part, other_part)
     return moments
+
+
+def _round(layer: nn.Module, weights: Tensor, moments: SecondMoments, rounding: Rounding) -> None:
+    quantizer = layer.weight_quantizer
+    grid = Grid(format=quantizer.element_format, scale=layer.weight_scales())
+    try:
+        rounded = rounding(weights, moments, grid)
+    except ValueError as error:
+        raise ValueError(f"{error}, at {quantizer.label}, to {quantizer.format.name}") from error
+    layer.set_weight_matrix(rounded)
 
 
 def _matrices(layer: nn.Module, x: Tensor) -> Iterator[Tensor]:

@@ -14,7 +14,7 @@ from sw.ptq.rounding_checks import check_number, check_square, checked_matrices,
 from sw.ptq.second_moments import SecondMoments
 from sw.quantize.checks import work_dtype
 
-# The ends of the stretched sigmoid, beyond those of the interval, so that 0 and 1 are reached (paper, section 3.2).
+# The ends of the stretched sigmoid, beyond those of the interval, so that 0 and 1 are reached.
 _LOW, _HIGH = -0.1, 1.1
 
 # How far from one half a weight starts at least, on the side that nearest rounding takes.
@@ -30,7 +30,8 @@ class LearnedRounding:
     iterations : int
         Steps of gradient descent for each layer.
     learning_rate : float
-        Of Adam, more than 0. The paper's code takes 0.01, Brevitas' functions 0.1 and its benchmark 0.001.
+        Of Adam, more than 0. Brevitas' functions take 0.1, and its benchmark 0.001. Of the three powers of ten, this
+        one left the least error in the outputs for int4, e3m2, e2m1 and posit<6,1> (144 inputs, 1000 steps).
     regularization : float
         Weight of the sum that drives each weight to one side, at least 0.
     first_exponent, last_exponent : float
@@ -95,7 +96,8 @@ def quantize_learned(weights: Tensor, moments: Tensor, cross_moments: Tensor, gr
     rounded to nearest.
 
     The error is a quadratic form of the second moments, so that every step sees all samples, and none of them needs
-    to be kept. (The paper, and Brevitas, draw some of them for each step.)
+    to be kept: a step takes ``rows * columns**2`` multiplications in each group, however many samples there were.
+    (The paper, and Brevitas, draw some of them for each step.)
 
     Parameters
     ----------
@@ -122,7 +124,7 @@ def quantize_learned(weights: Tensor, moments: Tensor, cross_moments: Tensor, gr
         If an argument is of the wrong type or shape, or not finite.
 
     Source: Nagel et al. 2020, Up or Down? Adaptive Rounding for Post-Training Quantization (arXiv 2004.10568),
-    equations 21 to 25. Weight and exponents of the sum as in Brevitas.
+    section 3. Weight, exponents and warm-up of the sum as in Brevitas.
     """
     options = checked_options(options, LearnedRounding)
     work, scale = checked_matrices(weights, grid)
@@ -153,7 +155,8 @@ def learn_rounding_(model: nn.Module, batches: Batches, options: LearnedRounding
     model : torch.nn.Module
         See :func:`sw.ptq.prepare` and :func:`sw.ptq.calibrate`.
     batches : sequence or DataLoader of batches
-        As :data:`sw.ptq.batches.Batches` has them. They are gone through twice for each layer.
+        As :data:`sw.ptq.batches.Batches` has them. For each layer, or those that share an input, all of them run
+        through both models.
     options : LearnedRounding, optional
     reference : torch.nn.Module, optional
         The float model, whose weights are rounded and whose outputs are to be met: ``copy.deepcopy(model)`` from

@@ -39,6 +39,9 @@ class Kind(Enum):
     """No element of the tensor is looked at."""
 
 
+KEEPING_RANK = (Kind.SAME, Kind.SPATIAL, Kind.VARYING, Kind.PERMUTE, Kind.TRANSPOSE, Kind.PAD, Kind.RESIZE)
+"""Families whose results have as many dimensions as their first argument."""
+
 FUNCTIONS: dict[Callable[..., Any], Kind] = {
     **dict.fromkeys((
         F.relu, F.leaky_relu, F.prelu, F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, torch.relu, torch.prelu,

@@ -11,7 +11,7 @@ from sw.ptq.checks import Progress
 from sw.ptq.config import Configs
 from sw.ptq.layers import QuantizedLayer, swap_class
 from sw.ptq.recipe import Recipe
-from sw.ptq.select import select
+from sw.ptq.select import Choice, select
 from sw.ptq.tensor_quantizer import TensorQuantizer
 
 Filter = Callable[[nn.Module, str], bool]
@@ -44,18 +44,28 @@ def prepare(model: nn.Module, config: Configs, filter_fn: Filter | None = None) 
         If an argument is of the wrong type, a layer cannot be quantized as wanted, no layer is left to quantize, or
         there are quantized ones already. The model is then unchanged.
     """
-    done: list[nn.Module] = []
-    try:
-        for name, (layer, kind, chosen) in select(model, config, filter_fn).items():
-            swap_class(layer, kind)
-            done.append(layer)
-            layer.attach(chosen, name)
-    except BaseException:
-        for layer in reversed(done):
-            layer.detach()
-        raise
+    _attach(select(model, config, filter_fn))
     leave_fast_path(model)
     return model
+
+
+def _attach(chosen: dict[str, Choice]) -> list[nn.Module]:
+    """Give layers their quantizers and return the layers; of a failure, nothing is left."""
+    done: list[nn.Module] = []
+    try:
+        for name, (layer, kind, config) in chosen.items():
+            swap_class(layer, kind)
+            done.append(layer)
+            layer.attach(config, name)
+    except BaseException:
+        _detach(done)
+        raise
+    return done
+
+
+def _detach(layers: list[nn.Module]) -> None:
+    for layer in reversed(layers):
+        layer.detach()
 
 
 def calibrate(model: nn.Module, batches: Batches | None = None, progress: Progress | None = None) -> None:
@@ -84,8 +94,7 @@ def calibrate(model: nn.Module, batches: Batches | None = None, progress: Progre
     waiting = [layer for layer in layers.values() if layer.input_quantizer is not None
                and layer.input_quantizer.observing]
     if batches is None and waiting:
-        raise ValueError(f"Batches must be given to calibrate static activations, not None, at "
-                         f"{waiting[0].input_quantizer.label}; or give dynamic=True in its ActivationConfig")
+        raise _batches_missing(waiting[0].input_quantizer.label)
     _observe_weights(layers)
     if batches is not None:
         # What has its scales, or needs none, must not round what the others observe.
@@ -93,6 +102,11 @@ def calibrate(model: nn.Module, batches: Batches | None = None, progress: Progre
         with _enabled(ready, False), _noting_order(layers):
             run(model, batches, progress)
     _freeze(model)
+
+
+def _batches_missing(where: str) -> ValueError:
+    return ValueError(f"Batches must be given to calibrate static activations, not None, at {where}; "
+                      "or give dynamic=True in its ActivationConfig")
 
 
 def convert(model: nn.Module) -> nn.Module:
@@ -140,8 +154,12 @@ def quantize_(model: nn.Module, config: Configs, filter_fn: Filter | None = None
     recipe = Recipe() if recipe is None else recipe
     if not isinstance(recipe, Recipe):
         raise TypeError(f"Recipe must be a Recipe, not {recipe!r}")
-    chosen = select(model, config, filter_fn)  # refuses before anything is changed
+    chosen = select(model, config, filter_fn)
+    _detach(_attach(chosen))  # refuses what does not suit before anything is changed
     recipe.check_batches(batches)
+    for name, (_, _, layer_config) in chosen.items():
+        if batches is None and layer_config.activation is not None and not layer_config.activation.follows_inputs:
+            raise _batches_missing(f"layer {name!r}")
     recipe.transform(model, batches, lambda _, name: name in chosen)
     prepare(model, config, filter_fn)
     calibrate(model, batches, progress)

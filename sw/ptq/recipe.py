@@ -56,10 +56,10 @@ class Recipe:
     def __post_init__(self) -> None:
         check_boolean("Batch-norm merging switch", self.merge_batch_norm)
         check_boolean("Bias-correction switch", self.bias_correction)
-        for field, names in _OPTIONS.items():
+        for field, names, text in _OPTIONS:
             value = getattr(self, field)
             if value is not None and type(value).__name__ not in names:
-                raise TypeError(f"Recipe {field} must be a {' or '.join(names)} or None, not {value!r}")
+                raise TypeError(f"Recipe {field} must be {text} or None, not {value!r}")
 
     @classmethod
     def plain(cls) -> Recipe:
@@ -122,5 +122,6 @@ class Recipe:
 
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
-_OPTIONS = {"equalize": ("Equalization",), "smooth": ("SmoothQuant",), "weights": ("GPTQ", "GPFQ"),
-            "learned_rounding": ("LearnedRounding",)}
+_OPTIONS = (("equalize", ("Equalization",), "an Equalization"), ("smooth", ("SmoothQuant",), "a SmoothQuant"),
+            ("weights", ("GPTQ", "GPFQ"), "a GPTQ, a GPFQ"),
+            ("learned_rounding", ("LearnedRounding",), "a LearnedRounding"))

@@ -106,6 +106,8 @@ def squared_error(rows: Tensor, fmt: ScalarFormat, scales: Tensor) -> Tensor:
 def _search(rows: Tensor, fmt: ScalarFormat, rule: ScaleRule) -> Tensor:
     """Return the scale of each row with the least squared error of those that the search tries."""
     largest = row_statistic(rows, fmt, ScaleRule())
+    if not fmt.signed:
+        rows = rows.clamp(min=0)  # no scale saves the others, whose squares would drown those that it is about
     if rule.power_of_two:
         return _best_power(rows, fmt, largest)
 

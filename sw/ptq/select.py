@@ -131,4 +131,5 @@ def _check_shared(model: nn.Module, chosen: dict[str, Choice]) -> None:
         for key, parameter in layer.named_parameters():
             if "weight" in key and len(owners[id(parameter)]) > 1:
                 raise ValueError(f"Layer {name!r} must have weights of its own to be quantized, not share them as "
-                                 f"{' and '.join(owners[id(parameter)])}; leave it out with filter_fn, or give it a copy")
+                                 f"{' and '.join(owners[id(parameter)])}; leave it out with filter_fn, or give it "
+                                 "a copy")

@@ -56,7 +56,7 @@ class TensorQuantizer(nn.Module):
         self._axis = axis
         self._label = label
         self._is_weight = is_weight
-        self._dynamic = not is_weight and (config.dynamic or isinstance(config.format, BlockFormat))
+        self._dynamic = not is_weight and config.follows_inputs
         self._shape = shape
         self._observer: Observer | None = None
         self._pending: tuple[Tensor, Tensor | None] | None = None
@@ -132,7 +132,8 @@ class TensorQuantizer(nn.Module):
         if self._dynamic:
             return
         if not x.numel():
-            raise ValueError(f"{self._subject} must have elements to be observed, not shape {tuple(x.shape)}, {self._at}")
+            raise ValueError(f"{self._subject} must have elements to be observed, not shape {tuple(x.shape)}, "
+                             f"{self._at}")
         work = x.detach().to(work_dtype(x))
         low, high = torch.aminmax(work)
         if is_readable(work) and not bool(torch.isfinite(low) & torch.isfinite(high)):
@@ -157,8 +158,8 @@ class TensorQuantizer(nn.Module):
         """
         if not self._dynamic:
             if not self.has_observed:
-                raise ValueError(f"{self._subject} must be observed before the scales are frozen, not never, {self._at}; "
-                                 "run batches that reach the layer, or leave it out with filter_fn")
+                raise ValueError(f"{self._subject} must be observed before the scales are frozen, not never, "
+                                 f"{self._at}; run batches that reach the layer, or leave it out with filter_fn")
             if self._observer is not None:
                 self.scale = self._observer.scale()
             else:
@@ -288,10 +289,10 @@ class TensorQuantizer(nn.Module):
 
     def check_channels(self, length: int) -> None:
         """Raise ValueError unless groups divide the input channels."""
-        if self._granularity is Granularity.GROUP and not isinstance(self.format, BlockFormat):
-            if length % self._config.group_size:
-                raise ValueError(f"Group size must divide the {length} input channels, not {self._config.group_size}, "
-                                 f"{self._at}; give this layer another config, or leave it out with filter_fn")
+        size = self._config.group_size
+        if size is not None and length % size:
+            raise ValueError(f"Group size must divide the {length} input channels, not {size}, {self._at}; "
+                             "give this layer another config, or leave it out with filter_fn")
 
     @property
     def _subject(self) -> str:
@@ -308,10 +309,11 @@ class TensorQuantizer(nn.Module):
             raise TypeError(f"{self._subject} must be of a floating-point dtype, not {x.dtype}, {self._at}")
         if self._is_weight and tuple(x.shape) != self._shape:
             raise ValueError(f"Weights must be of shape {self._shape}, not {tuple(x.shape)}, {self._at}")
-        if self._is_weight or self._granularity is Granularity.TENSOR and not isinstance(self.format, BlockFormat):
+        if self._is_weight or (self._granularity is Granularity.TENSOR and not isinstance(self.format, BlockFormat)):
             return
         if x.ndim < -self._axis:
-            raise ValueError(f"Inputs must have at least {-self._axis} dimensions, not shape {tuple(x.shape)}, {self._at}")
+            raise ValueError(f"Inputs must have at least {-self._axis} dimensions, not shape {tuple(x.shape)}, "
+                             f"{self._at}")
         self.check_channels(x.shape[self._axis])
 
     def _check_calibrated(self) -> None:
@@ -323,10 +325,11 @@ class TensorQuantizer(nn.Module):
 
     def _apply(self, fn, recurse: bool = True):
         # model.half() is about parameters: a scale in float16 would be another one, or zero.
-        kept = {name: buffer.dtype for name, buffer in self._buffers.items()}
+        kept = dict(self._buffers)
         super()._apply(fn, recurse)
-        for name, dtype in kept.items():
-            self._buffers[name] = self._buffers[name].to(dtype)
+        for name, buffer in kept.items():
+            if self._buffers[name].dtype != buffer.dtype:
+                self._buffers[name] = buffer.to(self._buffers[name].device)
         return self
 
     def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
@@ -357,7 +360,7 @@ class TensorQuantizer(nn.Module):
         return {"version": STATE_VERSION, "format": self.format.name, "axis": self._axis,
                 "granularity": self._granularity.value, "group_size": self._config.group_size,
                 "dynamic": self._dynamic, "statistic": rule.statistic.value, "percentile": rule.percentile,
-                "power_of_two": rule.power_of_two}
+                "search": rule.search.value, "power_of_two": rule.power_of_two}
 
     def get_extra_state(self) -> Tensor:
         """Return what the quantizer does, as a tensor."""

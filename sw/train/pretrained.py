@@ -137,7 +137,7 @@ def _load(model: nn.Module, name: str, path: Path) -> None:
     # Old files lack the counters of batch normalisation, which evaluation does not use.
     missing = [key for key in missing if not key.endswith("num_batches_tracked")]
     if missing or unknown:
-        wrong = [f"{missing[0]!r} is missing"] * bool(missing) + [f"{unknown[0]!r} is unknown"] * bool(unknown)
+        wrong = [f"{keys[0]!r} is {what}" for keys, what in ((missing, "missing"), (unknown, "unknown")) if keys]
         raise ValueError(f"Weights must be those of {name}, not of another network ({' and '.join(wrong)}; "
                          f"{len(missing)} missing and {len(unknown)} unknown in all): {str(path)!r}; "
                          "torchvision's and timm's differ, see source")

@@ -5,6 +5,7 @@ Nothing here looks at a name. A format that is described in another way, but is 
 
 import math
 from collections.abc import Callable, Mapping
+from fractions import Fraction
 from typing import Any
 
 from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, ScalarFormat, Subnormals
@@ -103,8 +104,8 @@ def rounding_terms(result: ScalarFormat | None, *, width: int, exponent: int) ->
             "string": result.width * (result.width - 2).bit_length() if isinstance(result, PositFormat) else 0}
 
 
-def _exponent(value: Any) -> int:
-    """Floor of the logarithm of a power of two, or of a value just below one."""
+def _exponent(value: Fraction) -> int:
+    """Floor of the binary logarithm of a positive rational, which itself may lie beyond float64."""
     return math.floor(math.log2(value.numerator) - math.log2(value.denominator))
 
 

@@ -15,7 +15,6 @@ from synth.cost.point import Point
 from synth.cost.sources import sources_digest
 from synth.cost.table import Conditions, Failed, Measured, Reason, Row
 from synth.errors import StorageError
-from synth.folder import storage_errors
 from synth.store import cache_folder, digest_of
 
 Json = dict[str, Any]
@@ -37,6 +36,16 @@ class Entry:
 def journal_path() -> Path:
     """Return the place of this user's journal."""
     return cache_folder() / "costs.jsonl"
+
+
+@contextlib.contextmanager
+def _cache_errors(place: Path) -> Iterator[None]:
+    """Turn the system's errors on writing into one clear :class:`StorageError`."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"Cache must be writable, not {str(place)!r} ({error.strerror}); NARROWGAUGE_CACHE names "
+                           "another folder. Earlier rows are untouched") from error
 
 
 class Journal:
@@ -113,7 +122,7 @@ class Journal:
         from filelock import FileLock
 
         text = b"".join(_line(entry) for entry in entries)
-        with storage_errors(self.path):
+        with _cache_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_name(self.path.name + ".lock")), self.path.open("ab+") as stream:
                 if stream.tell():
@@ -149,7 +158,7 @@ class Claims:
         """
         from filelock import FileLock, Timeout
 
-        with storage_errors(self._folder):
+        with _cache_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             lock = FileLock(self._folder / f"{key[:_NAME_LENGTH]}.lock")
             try:

@@ -92,16 +92,23 @@ def accumulator_widths(model: Any, images: Any, formats: Mapping[str, LayerForma
     Raises
     ------
     UsageError
-        If a layer cannot be quantized so.
+        If a layer cannot be quantized so, or the projections of an attention are to have different formats.
     """
     from sw.ptq.accumulator_range import accumulator_ranges
     from sw.ptq.config import ActivationConfig, Config, ScaleRule, WeightConfig
     from sw.ptq.quantize import quantize_
+    from synth.cost.shapes import layer_owner
 
+    chosen = dict[str, LayerFormats]()
+    for name, wanted in formats.items():
+        owner = layer_owner(model, name)
+        if chosen.setdefault(owner, wanted) != wanted:
+            raise UsageError(f"Formats must be the same for all projections of an attention whose weights count, not "
+                             f"different ones in {owner!r}")
     with usage_errors():
-        configs = {name: Config(weight=WeightConfig(format=chosen.weight),
-                                activation=ActivationConfig(format=chosen.activation, scale=ScaleRule()))
-                   for name, chosen in formats.items()}
+        configs = {name: Config(weight=WeightConfig(format=wanted.weight),
+                                activation=ActivationConfig(format=wanted.activation, scale=ScaleRule()))
+                   for name, wanted in chosen.items()}
         quantize_(model, configs, batches=[images])
         ranges = accumulator_ranges(model, [images] if observed else None)
     return {name: width for name, found in ranges.items()

@@ -145,7 +145,7 @@ def _product(a: ScalarFormat, b: ScalarFormat, *, late: bool) -> tuple[Operand, 
         terms["normalise"] = _normalising(x) + _normalising(y)
     normalised = not late or not x.leading_zeros + y.leading_zeros
     terms["exponent"] = range_bits(lowest, highest) if lowest < highest else 0
-    terms |= product_terms(x.magnitude_bits, y.magnitude_bits, is_signed=False, normalised=normalised)
+    terms |= product_terms(x.magnitude_bits, y.magnitude_bits, normalised=normalised)
     number = Operand(
         magnitude_bits=largest.bit_length(), min_magnitude=smallest, max_magnitude=largest, exponent_bits=0,
         exponent_signed=lowest < 0, min_exponent=lowest, max_exponent=highest, scale=x.scale + y.scale)
@@ -161,7 +161,8 @@ def _posit(number: Operand, result: PositFormat) -> Terms:
     farthest = max(highest >> result.exponent_size, ~(lowest >> result.exponent_size))
     levels = min(farthest, result.width - 2).bit_length()
     control = range_bits(lowest, highest)
-    return {"top": bits if number.leading_zeros else 0, "exponent": control, "string": levels * length,
+    normalising = number.leading_zeros > 0  # the leading zero goes into the exponent, too
+    return {"top": bits * normalising, "exponent": control * normalising, "string": levels * length,
             "string_control": control, "round": result.width - 1, "encode": result.width}
 
 
@@ -197,8 +198,8 @@ def _to_float(number: Operand, result: FloatingPointFormat) -> Terms:
     if supported and lowest < 0:
         largest = max(zeros, min(zeros + fraction + 2, zeros - number.min_exponent - offset))
         control = 2 * range_bits(lowest, highest)
-    padding = max(0, fraction + 1 - (bits - 1 - zeros))
+    # Of each level, what reaches the result and the bit behind it counts; all below only has to be seen to be zero.
     if not moves:  # one exponent for all numbers: what is left of the shift is one level
-        return terms | {"normalise": zeros, "align": bits + padding, "align_control": 2}
+        return terms | {"normalise": zeros, "late_align": fraction + 2, "align_control": 2}
     return terms | {"normalise": zeros, "exponent": range_bits(lowest, highest), "align_control": control,
-                    "align": largest.bit_length() * (bits + padding)}
+                    "late_align": largest.bit_length() * (fraction + 2)}

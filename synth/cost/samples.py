@@ -59,7 +59,8 @@ class Quantity(Enum):
             case Quantity.FF:
                 return register_terms(operation)
             case Quantity.PERIOD:
-                return delay_terms(operation, carry=register_bits(operation))
+                work = sum(lookup_terms(operation, lut_inputs=lut_inputs, hard=hard).values())
+                return delay_terms(operation, carry=register_bits(operation), work=work)
             case _:
                 return lookup_terms(operation, lut_inputs=lut_inputs, hard=hard)
 

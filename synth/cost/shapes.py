@@ -80,3 +80,12 @@ def layer_shapes(model: Any, example: Any) -> list[LayerShape]:
     if not layers:
         raise UsageError(f"Network must have linear or convolutional layers, not {type(model).__name__} without any")
     return list(layers.values())
+
+
+def layer_owner(model: Any, name: str) -> str:
+    """Return the layer that takes the formats of one of :func:`layer_shapes`: the attention, for its projections."""
+    from torch import nn
+
+    parent, _, _ = name.rpartition(".")
+    modules = dict(model.named_modules())
+    return parent if isinstance(modules.get(parent), nn.MultiheadAttention) else name

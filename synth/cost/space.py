@@ -47,6 +47,13 @@ _MIXED: tuple[Pair, ...] = (
 """Weights narrower than activations, the same split twice with other exponents, and families that meet."""
 
 
+_UNSIGNED = ("uint4", "uint8", "int8:narrow_range=true")
+"""Integers of other ranges: activations behind a rectifier, weights without the most negative code."""
+
+_CROSSING = (("minifloat_e4m3", "int8"), ("int8", "minifloat_e4m3"), ("minifloat_e4m3", "posit<8,1>"))
+"""Operands, and results of another family."""
+
+
 class Family(Enum):
     """Families of formats, by the name of ``--family``."""
 
@@ -70,8 +77,10 @@ class Grid:
     pairs : tuple of (str, str)
         Operands.
     exact : bool
-        Whether results are not rounded; otherwise they are, to the format of the second operand: as activations are
-        multiplied by weights and are activations again.
+        Whether results are not rounded.
+    result : str, optional
+        What they are rounded to otherwise; by default the format of the second operand: as activations are multiplied
+        by weights and are activations again.
     terms, lanes : tuple of int or None
         None where the operation has none.
     pipelines : tuple of int
@@ -81,6 +90,7 @@ class Grid:
     op: str
     pairs: tuple[Pair, ...]
     exact: bool = False
+    result: str | None = None
     terms: tuple[int | None, ...] = (None,)
     lanes: tuple[int | None, ...] = (None,)
     pipelines: tuple[int, ...] = (0,)
@@ -90,8 +100,8 @@ class Grid:
         """Yield the points, the pairs one after the other."""
         for (a, b), terms, lanes, pipeline, dsp in itertools.product(self.pairs, self.terms, self.lanes,
                                                                      self.pipelines, self.dsp):
-            yield Point(op=self.op, fmt=a, fmt_b=b, out_fmt=EXACT if self.exact else b, terms=terms, lanes=lanes,
-                        pipeline=pipeline, dsp=dsp)
+            yield Point(op=self.op, fmt=a, fmt_b=b, out_fmt=EXACT if self.exact else self.result or b, terms=terms,
+                        lanes=lanes, pipeline=pipeline, dsp=dsp)
 
 
 def splits(bits: int) -> list[str]:
@@ -115,9 +125,10 @@ def scalar_formats() -> list[str]:
 
 
 def default_grids() -> list[Grid]:
-    """Return the space that the shipped table covers."""
-    same = tuple((name, name) for name in scalar_formats())
-    studied = tuple((name, name) for name in _STUDIED)
+    """Return the space of the shipped table, what tells most first."""
+    same, studied, unsigned = _twice(scalar_formats()), _twice(_STUDIED), _twice(_UNSIGNED)
+    integers = _twice(("int4", "int6", "int8"))
+    small = _twice(("int3", "int5", "int6", "minifloat_e2m2", "minifloat_e3m3"))
     return [
         *_basic_grids(same), *_basic_grids(_MIXED, rounded=False),
         Grid(op="emac", pairs=studied, exact=True, terms=(64, 512)),
@@ -126,7 +137,22 @@ def default_grids() -> list[Grid]:
         Grid(op="multiply", pairs=studied, pipelines=(1, 2)),
         Grid(op="emac", pairs=studied, exact=True, terms=(TERMS,), dsp=(True,)),
         Grid(op="multiply", pairs=studied, dsp=(True,)),
+        Grid(op="dot", pairs=studied, lanes=(LANES,)),
+        Grid(op="emac", pairs=studied, terms=(TERMS,), pipelines=(1, 2)),
+        Grid(op="emac", pairs=studied, exact=True, terms=(TERMS,), lanes=(4,)),
+        Grid(op="emac", pairs=unsigned, exact=True, terms=(TERMS,)),
+        Grid(op="mac", pairs=unsigned, terms=(TERMS,)),
+        Grid(op="mac", pairs=integers, terms=(TERMS,), dsp=(True,)),
+        Grid(op="mac", pairs=integers, terms=(TERMS,), pipelines=(1, 2)),
+        # From which width on a family uses its multipliers.
+        Grid(op="emac", pairs=small, exact=True, terms=(TERMS,), dsp=(True,)),
+        Grid(op="multiply", pairs=small, dsp=(True,)),
+        *(Grid(op="multiply", pairs=((name, name),), result=result) for name, result in _CROSSING),
     ]
+
+
+def _twice(names: Iterable[str]) -> tuple[Pair, ...]:
+    return tuple((name, name) for name in names)
 
 
 def _basic_grids(pairs: Sequence[Pair], *, rounded: bool = True, terms: Sequence[int] = (TERMS,),

@@ -117,7 +117,7 @@ def unpacking(fmt: ScalarFormat, *, lut_inputs: int, masks: bool = False) -> Ter
     terms: Terms = {"mask": operand.zero_masks} if masks else {}
     if isinstance(fmt, PositFormat):
         structural = operand.unpack_bits + operand.negated_bits + operand.regime_muxes
-        outputs = operand.exponent_bits + operand.magnitude_bits + 1
+        outputs = operand.exponent_bits + operand.magnitude_bits  # the top bit is set; zero and NaR are a flag
         return terms | {"regime": min(structural, outputs << max(0, fmt.width - lut_inputs))}
     if isinstance(fmt, FixedPointFormat):
         return terms | {"negate": operand.negated_bits}
@@ -158,27 +158,30 @@ class Product:
         return self.magnitude_bits + (0 if self.is_integer else 1 + self.exponent_bits)
 
 
-def product_terms(a_bits: int, b_bits: int, *, is_signed: bool, normalised: bool) -> Terms:
+def product_terms(a_bits: int, b_bits: int, *, a_signed: bool = False, b_signed: bool = False,
+                  normalised: bool = False) -> Terms:
     """Return the work of ``hw.arith.integer_product.multiply_integers``, by the form that it takes.
 
     Parameters
     ----------
     a_bits, b_bits : int
-    is_signed : bool
-        Whether an operand is two's complement.
+    a_signed, b_signed : bool
+        Whether they are two's complement.
     normalised : bool
         Whether the top bits of both are known to be set, so that their partial products need no gates.
     """
-    wide, narrow = max(a_bits, b_bits), min(a_bits, b_bits)
-    if not is_signed and narrow == 1:
-        return {"and": 0 if normalised else wide}
-    cells = (wide - 1) * (narrow - 1) if normalised else wide * (narrow - 1)
-    if not is_signed and narrow <= ROW_LIMIT:
-        return {"rows": cells}
-    if not is_signed and narrow <= COLUMN_LIMIT:
-        return {"columns": cells}
-    digits = (narrow + (not is_signed) + 1) // 2
-    return {"booth": digits * (wide + (not is_signed) + 2)}
+    if a_bits < b_bits:
+        a_bits, b_bits, a_signed, b_signed = b_bits, a_bits, b_signed, a_signed
+    if not a_signed and not b_signed:
+        cells = (a_bits - 1) * (b_bits - 1) if normalised else a_bits * (b_bits - 1)
+        if b_bits == 1:
+            return {"and": 0 if normalised else a_bits}
+        if b_bits <= ROW_LIMIT:
+            return {"rows": cells}
+        if b_bits <= COLUMN_LIMIT:
+            return {"columns": cells}
+    digits = (b_bits + (not b_signed) + 1) // 2
+    return {"booth": digits * (a_bits + (not a_signed) + 2)}
 
 
 def exact_product(a: ScalarFormat, b: ScalarFormat) -> Product:
@@ -187,7 +190,7 @@ def exact_product(a: ScalarFormat, b: ScalarFormat) -> Product:
         return Product(
             magnitude_bits=a.width + b.width, exponent_bits=0, exponent_signed=True, min_exponent=0, max_exponent=0,
             scale=-a.fraction_bits - b.fraction_bits, is_integer=True,
-            terms=product_terms(a.width, b.width, is_signed=a.signed or b.signed, normalised=False))
+            terms=product_terms(a.width, b.width, a_signed=a.signed, b_signed=b.signed))
     x, y = decoded(a), decoded(b)
     lowest, highest = x.min_exponent + y.min_exponent, x.max_exponent + y.max_exponent
     return Product(
@@ -195,7 +198,7 @@ def exact_product(a: ScalarFormat, b: ScalarFormat) -> Product:
         exponent_bits=range_bits(lowest, highest) if lowest < highest else 0, exponent_signed=lowest < 0,
         min_exponent=lowest,
         max_exponent=highest, scale=x.scale + y.scale,
-        terms=product_terms(x.magnitude_bits, y.magnitude_bits, is_signed=False,
+        terms=product_terms(x.magnitude_bits, y.magnitude_bits,
                             normalised=not x.leading_zeros and not y.leading_zeros and not x.zero_masks + y.zero_masks))
 
 

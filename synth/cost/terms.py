@@ -29,14 +29,16 @@ class Term:
 
 
 # An adder's bit takes a lookup table in front of its carry cell, whatever its inputs. A multiplexer has three inputs:
-# one table of four, half a table of six, which holds two levels. A partial product joins the adder's table.
+# one table of four, half a table of six, which holds two levels; half as much again where what it chooses by has to be
+# found from the same bits first. A partial product takes a table of its own in front of a carry cell, or joins the
+# adder's where tables have six inputs. A full adder of columns takes two tables, and what it adds a third.
 TERMS = {
     "circuit": Term(text="control and handshake", four=3, six=3),
     "unpack": Term(text="inputs of the gates that tell subnormal numbers and zeros from others", four=2, six=1),
     "special": Term(text="inputs of the gates that recognise NaN and infinities", four=1, six=0.6),
     "regime": Term(text="lookup tables that unpack a posit's regime", four=1, six=1),
     "negate": Term(text="bits of two's complement turned into a magnitude", four=1, six=0.6),
-    "mask": Term(text="bits of a magnitude that a zero clears", four=0.5, six=0.3),
+    "mask": Term(text="bits of a magnitude that a zero clears", four=1, six=0.6),
     "and": Term(text="bits of a product by a single bit", four=1, six=0.6),
     "rows": Term(text="adder bits of a product by rows", four=2, six=1.3),
     "columns": Term(text="partial products of a product by columns", four=3, six=1.2),
@@ -45,6 +47,7 @@ TERMS = {
     "normalise": Term(text="multiplexer bits that remove leading zeros", four=1.5, six=1),
     "top": Term(text="multiplexer bits that remove a product's last leading zero", four=1.5, six=1),
     "align": Term(text="multiplexer bits of the shift onto the result's grid", four=1, six=0.6),
+    "late_align": Term(text="multiplexer bits of that shift where it removes leading zeros, too", four=1, six=0.6),
     "align_control": Term(text="bits that say how far that shift goes", four=1, six=1),
     "string": Term(text="multiplexer bits that make a posit's regime", four=1, six=0.6),
     "string_control": Term(text="bits that say how long that regime is", four=1, six=1),
@@ -60,7 +63,7 @@ TERMS = {
     "last": Term(text="magnitude bits of the lane that is negated by itself", four=1, six=1),
     "sum": Term(text="bits of the sum", four=1.3, six=1.3),
     "flags": Term(text="flags of terms that are no finite numbers", four=2, six=2),
-    "round_leading": Term(text="multiplexer bits that find a sum's leading bit", four=1, six=0.6),
+    "round_leading": Term(text="multiplexer bits that find a sum's leading bit", four=1.5, six=1),
     "round_below": Term(text="bits of a sum below every result", four=0.4, six=0.25),
     "round_above": Term(text="bits of a sum above every result", four=0.6, six=0.35),
     "round_result": Term(text="bits of a sum's rounded result", four=2, six=2),

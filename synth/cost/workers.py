@@ -18,8 +18,8 @@ from synth.errors import SynthError, ToolMissing, UsageError
 from synth.toolchain import stop_all
 
 MEMORY_PER_JOB = 1 << 30
-"""Bytes to have for each point that is measured at a time: Python with numpy and torch takes 0.3 GB, and beside it runs
-Yosys with 0.25 GB or nextpnr with up to 0.6 GB (resident, in the default space)."""
+"""Bytes to have for each point that is measured at a time: Python takes 0.3 GB and after hundreds of points 0.5, and
+beside it runs Yosys with 0.24 GB or nextpnr with 0.2 (resident, the most seen in the default space)."""
 
 CONNECT_SECONDS = 10.0
 """How long a cluster has to answer."""

@@ -111,8 +111,8 @@ class Costing:
         Raises
         ------
         UnknownCost
-            If a format has no multiply-accumulator, as block formats have none, or one that was neither measured nor can
-        be predicted.
+            If a format has no multiply-accumulator, as block formats have none, or one that was neither measured nor
+            can be predicted.
         UsageError
             If the multiply-accumulators are fewer than the layers.
         """
@@ -166,6 +166,22 @@ class Costing:
     def _choices(self, assignment: Assignment) -> list[Choice]:
         given = dict(assignment)
         return [given[owner] if owner in given else given[EVERY_LAYER] for owner in self.owners]
+
+
+def cost_provenance(target: str) -> dict[str, Any]:
+    """Return where the costs on a target come from: digests of table and model, versions of tools; ready for JSON.
+
+    Raises
+    ------
+    StorageError
+        If the table or the model cannot be read.
+    """
+    from synth.cost.estimate import default_model, default_table
+
+    table = default_table()
+    tools = {(name, version) for conditions in table.tools.get(target, ()) for name, version, _ in conditions.tools}
+    return {"table": table.digest, "model_fitted_on_table": default_model().table_digest,
+            "tools": [f"{name} {version}" for name, version in sorted(tools)]}
 
 
 def circuit_format(name: str) -> ScalarFormat:

@@ -19,7 +19,7 @@ from synth.explore.library_digest import own_version
 from synth.explore.search import Found, Search, search
 from synth.explore.space import Choice
 from synth.explore.statistics import Interval, mean_interval
-from synth.explore.storage import default_storage
+from synth.explore.storage import check_storage, default_storage
 from synth.store import digest_of
 
 MIXED = "mixed"
@@ -71,6 +71,8 @@ class Plan:
         Keyword arguments of :class:`Costing` beside the axis and the layers.
     search : SearchOptions or None
         None compares the same formats everywhere, and no others.
+    cost_provenance : mapping
+        Where the costs come from, ready for JSON.
     """
 
     model: str
@@ -80,6 +82,7 @@ class Plan:
     axis: Axis
     costing: Mapping[str, Any]
     search: SearchOptions | None = None
+    cost_provenance: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,16 +129,18 @@ def explore(plan: Plan, evaluator: Evaluator, *, folder: Path, jobs: int, consol
     DoesNotFit
         If the search found nothing within the budget.
     """
+    if plan.search is not None:
+        _check_axis(plan)
+        check_storage(plan.search.storage or default_storage(folder))
     evaluations = Evaluations(evaluator, folder=folder, jobs=jobs, warn=console.warn)
-    with console.progress("networks", len(plan.seeds)) as progress:
-        prepared = evaluations.prepare(plan.seeds, progress)
-    first = prepared[plan.seeds[0]]
+    # One network and the costs come first: what is wrong with them is said before an hour of training and evaluation.
+    first = _networks(evaluations, plan.seeds[:1], console)[plan.seeds[0]]
     costing = Costing(axis=plan.axis, layers=first.layers, owners=first.owners, **plan.costing)
     candidates = [Candidate(label=choice.label, assignment=uniform(choice)) for choice in plan.choices]
-    # Costs come first: what is wrong with them is said before an hour of evaluations.
     costs = {candidate.label: _cost(costing, candidate.assignment) for candidate in candidates}
     if plan.search is not None:
         _check_search(plan, costing, first, costs)
+    prepared = _networks(evaluations, plan.seeds, console)
     outcomes = _evaluate(evaluations, candidates, plan.techniques, plan.seeds, console)
     reference = {seed: prepared[seed].accuracy for seed in plan.seeds}
     comparison = compare(candidates, plan.techniques, seeds=plan.seeds, reference=reference, outcomes=outcomes,
@@ -150,6 +155,11 @@ def explore(plan: Plan, evaluator: Evaluator, *, folder: Path, jobs: int, consol
     return Exploration(plan=plan, comparison=comparison, study=study,
                        reference=bounded(mean_interval(list(reference.values()))),
                        provenance=_provenance(plan, evaluator, evaluations, prepared))
+
+
+def _networks(evaluations: Evaluations, seeds: Sequence[int], console: Console) -> dict[int, Prepared]:
+    with console.progress("networks", len(seeds)) as progress:
+        return evaluations.prepare(seeds, progress)
 
 
 def _cost(costing: Costing, assignment: Assignment) -> Cost | str:
@@ -168,12 +178,15 @@ def _evaluate(evaluations: Evaluations, candidates: Sequence[Candidate], techniq
         return evaluations.run(tasks, progress)
 
 
-def _check_search(plan: Plan, costing: Costing, prepared: Prepared, costs: Mapping[str, Cost | str]) -> None:
-    """Refuse a search without a cost for each layer, and a budget that no assignment keeps."""
-    assert plan.search is not None
+def _check_axis(plan: Plan) -> None:
     if plan.axis is Axis.MAC:
         raise UsageError(f"Cost must be one of a whole network for mixed formats, not {plan.axis.value!r}; "
                          "--cost lut counts its LUTs")
+
+
+def _check_search(plan: Plan, costing: Costing, prepared: Prepared, costs: Mapping[str, Cost | str]) -> None:
+    """Refuse a search of formats without a cost, and a budget that no assignment keeps."""
+    assert plan.search is not None
     costed = [choice for choice in plan.choices if isinstance(costs[choice.label], Cost)]
     if not costed:
         raise UsageError(f"Formats must have a cost to be searched, not "
@@ -289,4 +302,5 @@ def _provenance(plan: Plan, evaluator: Evaluator, evaluations: Evaluations,
     return {"narrowgauge": own_version(), **evaluator.identity(), "python": platform.python_version(),
             "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "seeds": list(plan.seeds), "networks": {str(seed): prepared[seed].digest for seed in plan.seeds},
+            "costs": dict(plan.cost_provenance),
             "evaluations": {"made": evaluations.made, "from_store": evaluations.reused}}

@@ -61,7 +61,7 @@ class NetworkEvaluator:
             If scikit-learn or Pillow is not installed.
         """
         from sw.train import accuracy
-        from synth.cost.shapes import layer_shapes
+        from synth.cost.shapes import layer_owner, layer_shapes
 
         with _one_thread():
             loaded = _load(self, seed)
@@ -73,7 +73,7 @@ class NetworkEvaluator:
                 raise UsageError(f"Model must give finite logits for images of shape {tuple(example.shape)}, not fail: "
                                  f"{error}; --size cuts images to another size") from error
             return Prepared(digest=loaded.digest, accuracy=share, layers=tuple(layers),
-                            owners=tuple(_owner(loaded.model, layer.name) for layer in layers))
+                            owners=tuple(layer_owner(loaded.model, layer.name) for layer in layers))
 
     def accuracy(self, task: Task) -> float:
         """Return the accuracy of the network of ``task.seed``, quantized as the task says.
@@ -249,15 +249,6 @@ def _config(choice: Choice) -> Any:
     assert config.activation is not None
     return Config(weight=replace(config.weight, scale=replace(config.weight.scale, power_of_two=True)),
                   activation=replace(config.activation, scale=replace(config.activation.scale, power_of_two=True)))
-
-
-def _owner(model: Any, name: str) -> str:
-    """Return the layer that takes the formats of a costed one: the attention, for its projections."""
-    from torch import nn
-
-    parent, _, _ = name.rpartition(".")
-    modules = dict(model.named_modules())
-    return parent if isinstance(modules.get(parent), nn.MultiheadAttention) else name
 
 
 def _digest(model: Any) -> Any:

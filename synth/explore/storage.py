@@ -81,6 +81,28 @@ def open_study(storage: str, name: str, *, identity: str, sampler: Any = None) -
     StorageError
         If the database cannot be used.
     """
+    with _database(storage) as database:
+        study = load_optuna().create_study(storage=database, study_name=name, sampler=sampler, load_if_exists=True,
+                                           directions=["maximize", "minimize"])
+        _check_identity(study, name, identity)
+        yield study
+
+
+def check_storage(storage: str) -> None:
+    """Refuse a storage that no study can be kept in, before any work.
+
+    Raises
+    ------
+    UsageError, ToolMissing, StorageError
+        As for :func:`open_study`.
+    """
+    with _database(storage):
+        pass
+
+
+@contextlib.contextmanager
+def _database(storage: str) -> Iterator[Any]:
+    """Connect to a database; let go of it at the end."""
     optuna = load_optuna()
     with _storage_errors(storage):
         with warnings.catch_warnings():
@@ -92,10 +114,7 @@ def open_study(storage: str, name: str, *, identity: str, sampler: Any = None) -
         try:
             if storage.startswith("sqlite"):
                 _relax(database.engine)
-            study = optuna.create_study(storage=database, study_name=name, sampler=sampler, load_if_exists=True,
-                                        directions=["maximize", "minimize"])
-            _check_identity(study, name, identity)
-            yield study
+            yield database
         finally:
             database.remove_session()
             database.engine.dispose()

@@ -131,8 +131,8 @@ def _operator(arguments: argparse.Namespace, console: Console) -> int:
     console.print(point.operation().describe())
     _show(estimates, console)
     if unknown:
-        console.warn(f"{', '.join(unknown)}: left out, as too few circuits of {point.op} were measured there to predict "
-                     "others; 'python -m synth sweep' measures more")
+        console.warn(f"{', '.join(unknown)}: left out, as too few circuits of {point.op} were measured there to "
+                     "predict others; 'python -m synth sweep' measures more")
     for item in estimates:
         if item.failure:
             console.warn(f"measuring it on {item.target} failed: {item.failure}")

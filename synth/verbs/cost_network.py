@@ -164,10 +164,17 @@ def _report(costs: list[NetworkCost], boards: dict[str, dict[str, dict[str, tupl
          f"{cost.interval_cycles:,}", f"{cost.moved_bytes:,}", f"{cost.lut_cycles:,.0f}",
          "measured" if cost.provenance.value == "measured" else "predicted"] for cost in costs])
     for cost in costs:
-        for kind, places in (("device", cost.devices()), ("board", boards[cost.target])):
-            for name, shortage in places.items():
+        places = {**{f"device {name}": shortage for name, shortage in cost.devices().items()},
+                  **{f"board {name}": shortage for name, shortage in boards[cost.target].items()}}
+        fitting = [name for name, shortage in places.items() if not shortage]
+        if fitting:
+            console.print(f"{cost.target}: fits {', '.join(fitting)}")
+        for name, shortage in places.items():
+            if shortage:
                 lack = ", ".join(f"{resource.upper()} {need:,} of {there:,}" for resource, (need, there)
                                  in shortage.items())
-                console.print(f"{cost.target} {kind} {name}: " + (f"does not fit ({lack})" if lack else "fits"))
+                console.print(f"{cost.target}: does not fit {name} ({lack})")
+        if not places:
+            console.print(f"{cost.target}: no open placer, so no devices are known here")
     console.print("Counted are multiply-accumulators and memories; control, scaling by factors that are no powers of "
                   "two, and layers without products come on top. LUT × products stands for the arithmetic's energy.")

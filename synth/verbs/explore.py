@@ -100,7 +100,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _plan(arguments: argparse.Namespace, choices: Sequence[Any], *, coster: Any) -> Any:
     from synth.explore.budget import Budget
-    from synth.explore.costing import MACS, TERMS, Axis
+    from synth.explore.costing import MACS, TERMS, Axis, cost_provenance
     from synth.explore.exploration import Plan, SearchOptions
     from synth.explore.space import find_name
     from synth.explore.techniques import chosen_techniques
@@ -122,9 +122,10 @@ def _plan(arguments: argparse.Namespace, choices: Sequence[Any], *, coster: Any)
             trials=arguments.trials or 200, seeds=seeds, study=arguments.study, storage=arguments.storage,
             seed=arguments.seed, budget=Budget(max_lut=arguments.max_lut, max_bytes=arguments.max_bytes,
                                                min_accuracy=arguments.min_accuracy))
+    target = find_target(arguments.target).name
     return Plan(model=arguments.model, choices=tuple(choices), techniques=chosen_techniques(arguments.technique or ()),
                 seeds=tuple(range(arguments.seed, arguments.seed + arguments.seeds)), axis=axis, search=search,
-                costing={"target": find_target(arguments.target).name, "coster": coster,
+                cost_provenance=cost_provenance(target), costing={"target": target, "coster": coster,
                          "terms": arguments.terms or TERMS, "macs": arguments.macs or MACS, "dsp": arguments.dsp})
 
 
@@ -183,6 +184,9 @@ def _report(console: Console, exploration: Any) -> None:
         study = exploration.study
         console.print(f"study {study['name']}: {study['trials']} trials, {study['feasible']} within the budget; "
                       f"in {study['storage']}")
+        if study["outside_budget"]:
+            console.print(f"{study['outside_budget']} of the points do not keep the budget with all seeds, and are not "
+                          "shown")
         _layers(console, exploration)
     for reason in dict.fromkeys(exploration.comparison.left_out.values()):
         labels = [label for label, text in exploration.comparison.left_out.items() if text == reason]

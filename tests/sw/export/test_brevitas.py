@@ -16,7 +16,6 @@ with warnings.catch_warnings():
     import brevitas.nn as qnn
     from brevitas.export import export_qonnx
     from brevitas.quant.fixed_point import Int8ActPerTensorFixedPoint, Int8WeightPerTensorFixedPoint
-    from brevitas.quant.float_quant_fnuz import Fp8e4m3FNUZWeightPerTensorFloat
     from brevitas.quant.float_quant_ocp import Fp8e4m3OCPActPerTensorFloat, Fp8e4m3OCPWeightPerChannelFloat
     from brevitas.quant.scaled_int import Int8WeightPerChannelFloat, Int16Bias, Uint8ActPerTensorFloat
     from brevitas.quant.shifted_scaled_int import ShiftedUint8ActPerTensorFloat
@@ -27,7 +26,8 @@ pytestmark = pytest.mark.filterwarnings("ignore")  # of Brevitas and of torch's 
 def integers():
     """Activations between the layers, with values that know their scale."""
     return nn.Sequential(
-        qnn.QuantIdentity(bit_width=8, return_quant_tensor=True), qnn.QuantConv2d(1, 4, 3, weight_bit_width=4, bias=True),
+        qnn.QuantIdentity(bit_width=8, return_quant_tensor=True),
+        qnn.QuantConv2d(1, 4, 3, weight_bit_width=4, bias=True),
         qnn.QuantReLU(bit_width=4, return_quant_tensor=True), nn.MaxPool2d(2), nn.Flatten(),
         qnn.QuantLinear(36, 10, bias=True, weight_bit_width=3))
 
@@ -87,41 +87,30 @@ FORMATS = {
 }
 
 
-@pytest.mark.parametrize("build", FORMATS, ids=lambda build: build.__name__)
-def test_outputs_and_formats_are_those_of_brevitas(build, tmp_path):
+@pytest.mark.parametrize(("build", "dynamo"), [
+    *((build, False) for build in FORMATS), pytest.param(residual, True, marks=pytest.mark.slow)],
+                         ids=lambda value: getattr(value, "__name__", value))
+def test_outputs_formats_and_names_are_those_of_brevitas(build, dynamo, tmp_path):
+    """With both exporters of torch."""
     model = calibrated(build)
     x, path = torch.randn(3, 1, 8, 8), str(tmp_path / "model.onnx")
     want = value_of(model(x))
-    export_qonnx(model, args=x, export_path=path)
+    export_qonnx(model, args=x, export_path=path, dynamo=dynamo)
     loaded = load_onnx(path)
     assert_equal(loaded(x).detach(), want)
+    layers = quantized_layers(loaded)
     found = [tuple(None if quantizer is None else quantizer.format for quantizer in
-                   (layer.weight_quantizer, layer.input_quantizer)) for layer in quantized_layers(loaded).values()]
+                   (layer.weight_quantizer, layer.input_quantizer)) for layer in layers.values()]
     assert found == [tuple(None if name is None else parse(name) for name in pair) for pair in FORMATS[build]]
-
-
-def test_layers_keep_the_names_that_brevitas_gave_them(tmp_path):
-    model = calibrated(residual)
-    export_qonnx(model, args=torch.randn(3, 1, 8, 8), export_path=str(tmp_path / "model.onnx"))
-    assert list(quantized_layers(load_onnx(tmp_path / "model.onnx"))) == ["first", "depthwise"]
+    kinds = (qnn.QuantConv2d, qnn.QuantLinear)
+    assert list(layers) == [name for name, module in model.named_modules() if isinstance(module, kinds)]
 
 
 def test_a_zero_point_stays_one(tmp_path):
     model = calibrated(lambda: nn.Sequential(qnn.QuantIdentity(act_quant=ShiftedUint8ActPerTensorFloat), nn.Sigmoid()))
     x = torch.randn(3, 1, 8, 8)
-    export_qonnx(model, args=x, export_path=str(tmp_path / "model.onnx"))
+    export_qonnx(model, args=x, export_path=str(tmp_path / "model.onnx"), dynamo=False)
     loaded = load_onnx(tmp_path / "model.onnx")
     assert_close(loaded(x).detach(), value_of(model(x)))
     quantizer, = (module for module in loaded.modules() if isinstance(module, ScaledQuantizer))
     assert quantizer.zero_point > 0
-
-
-def test_fnuz_and_torchs_other_exporter(tmp_path):
-    model = calibrated(lambda: nn.Sequential(
-        nn.Flatten(), qnn.QuantLinear(64, 6, bias=False, weight_quant=Fp8e4m3FNUZWeightPerTensorFloat)))
-    x = torch.randn(3, 1, 8, 8)
-    export_qonnx(model, args=x, export_path=str(tmp_path / "model.onnx"), dynamo=True, verbose=False)
-    loaded = load_onnx(tmp_path / "model.onnx")
-    assert_equal(loaded(x).detach(), value_of(model(x)))
-    layer, = quantized_layers(loaded).values()
-    assert layer.weight_quantizer.format.max_finite == 240

@@ -63,7 +63,8 @@ def test_a_network_of_qonnx_becomes_quantized_layers(operator, path):
     nodes = [quant("x", "s", "xq", bits="eight", operator=operator, signed=0),
              quant("features.conv.weight", "per_channel", "wq", operator=operator, narrow=1),
              node("Conv", "xq wq features.conv.bias", "c", pads=[1, 1, 1, 1]), node("Relu", "c", "r"),
-             quant("r", "s", "rq", bits="eight", operator=operator), node("MaxPool", "rq", "p", kernel_shape=[2, 2]),
+             quant("r", "s", "rq", bits="eight", operator=operator),
+             node("MaxPool", "rq", "p", kernel_shape=[2, 2], strides=[2, 2]),
              node("Flatten", "p", "f"), quant("fc.weight", "s", "fq", operator=operator),
              node("Gemm", "f fq fc.bias", "y", transB=1)]
     constants = {**CONSTANTS, "features.conv.weight": floats(4, 3, 3, 3), "features.conv.bias": floats(4),
@@ -248,7 +249,8 @@ FAULTS = {
     "Node 'IntQuant_y' (IntQuant) cannot be loaded: Scale must be positive and finite, not [0.0]":
         refusal([quant("x", "zero", "y")]),
     "Node 'Relu_y' (Relu) cannot be loaded: Codes 'q' must go to DequantizeLinear, through nothing but Clip: "
-    "arithmetic on codes is not done here": refusal([node("QuantizeLinear", "x s zero", "q"), node("Relu", "q", "y")], QDQ),
+    "arithmetic on codes is not done here":
+        refusal([node("QuantizeLinear", "x s zero", "q"), node("Relu", "q", "y")], QDQ),
     "Node 'DequantizeLinear_y' (DequantizeLinear) cannot be loaded: Scale must be that of the QuantizeLinear before it":
         refusal([node("QuantizeLinear", "x s zero", "q"), node("DequantizeLinear", "q other zero", "y")],
                 {**QDQ, "other": np.float32(2)}),
@@ -285,8 +287,8 @@ def test_constants_come_as_nodes_too(path):
              helper.make_node("Constant", [], ["shape"], value_ints=[4, -1]),
              helper.make_node("Constant", [], ["three"], value=numpy_helper.from_array(np.float32(3))),
              node("Mul", "x two", "a"), node("Add", "a three", "b"), node("Reshape", "b shape", "y")]
-    x = floats(2, 4)
-    assert_equal(load_onnx(model_of(nodes, x.shape, {}, path))(torch.from_numpy(x)), run_onnxruntime(path, torch.from_numpy(x)))
+    x = torch.from_numpy(floats(2, 4))
+    assert_equal(load_onnx(model_of(nodes, x.shape, {}, path))(x), run_onnxruntime(path, x))
 
 
 def test_several_outputs_are_a_tuple(path):

@@ -217,11 +217,29 @@ class Tokens(nn.Module):
 ], ids=["default", "weights-alone", "fixed-shrink"])
 @pytest.mark.parametrize("seed", [0, 1])
 def test_weights_are_those_of_brevitas(network, options, theirs, seed):
-    from brevitas.graph.equalize import EqualizeGraph
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = spread_(network(), seed)
     merge_batch_norm_(model)
+    compare(model, options, theirs)
+
+
+@THEIRS
+def test_resnet_18_is_that_of_brevitas_and_computes_the_same():
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = resnet18(10)
+    model.flatten, model.fc = nn.Identity(), nn.Conv2d(512, 10, 1)  # Brevitas looks through torch.flatten alone
+    spread_(model, deviation=0.3)
+    merge_batch_norm_(model)
+    before = copy.deepcopy(model)
+    assert len(compare(model, Equalization(), {"iterations": 20, "threshold": 0.05}).regions) == 12
+    assert_same_function(before, model, images(1, 3, 32, 32, dtype=torch.float32), rtol=1e-5)
+
+
+def compare(model, options, theirs):
+    """Equalize, and compare regions and weights with those of Brevitas."""
+    from brevitas.graph.equalize import EqualizeGraph
     traced, regions = EqualizeGraph(return_regions=True, **theirs).apply(brevitas_traced(model))
     done = equalize_(model, options)
     assert ({(frozenset(region.srcs_names), frozenset(region.sinks_names)) for region in regions}
@@ -229,10 +247,11 @@ def test_weights_are_those_of_brevitas(network, options, theirs, seed):
     expected = traced.state_dict()
     for key, value in model.state_dict().items():
         torch.testing.assert_close(value, expected[key], rtol=2e-5, atol=1e-6 * float(value.abs().max()), msg=key)
+    return done
 
 
 @pytest.mark.parametrize(("network", "x"), [
-    (digits_cnn, (2, 1, 8, 8)), (digits_residual, (2, 1, 8, 8)), (digits_vit, (2, 1, 8, 8)), (resnet18, (1, 3, 32, 32)),
+    (digits_cnn, (2, 1, 8, 8)), (digits_residual, (2, 1, 8, 8)), (digits_vit, (2, 1, 8, 8)), (Residual, (2, 3, 4, 4)),
     (Transformer, (2, 3, 4, 4)), (Tokens, (2, 5, 4)), (Dense, (2, 3, 4, 4)),
 ])
 def test_networks_compute_the_same(network, x):

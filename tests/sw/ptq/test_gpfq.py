@@ -10,7 +10,7 @@ from tests.sw.ptq.rounding_problems import FORMATS, assert_on_grid, grid_of, inp
 
 
 def papers_algorithm(weights, x, y, grid):
-    """Equations 4 and 5 of Lybrand and Saab, and 2 of Zhang et al., on the samples of one group themselves."""
+    """The path that Lybrand and Saab follow, with rounded inputs, on the samples of one group themselves."""
     rounded = torch.zeros_like(weights)
     missing = torch.zeros(len(weights), len(x))
     for column in range(weights.shape[1]):

@@ -80,6 +80,29 @@ def test_what_cannot_be_traced_is_named(transform, model, where):
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
+class Remembering(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+        self.seen = None
+
+    def forward(self, x):
+        self.seen = self.first(x)
+        self.count = 1
+        return self.second(self.seen)
+
+
+def test_no_symbols_stay_in_the_model():
+    model = Remembering()
+    trace(model)
+    assert model.seen is None
+    assert not hasattr(model, "count")
+    model(torch.ones(2, 4))
+    kept = model.seen
+    equalize_(model)
+    assert model.seen is kept
+
+
 def test_leaves_are_not_looked_into():
     traced = trace(Outer(), leaves=(Branching,))
     assert [node.target for node in traced.graph.nodes if node.op == "call_module"] == ["first", "inner.0", "inner.1",

@@ -14,6 +14,7 @@ from sw.ptq.gptq import GPTQ, gptq_, quantize_gptq
 from sw.ptq.grid import Grid
 from sw.ptq.learned_rounding import LearnedRounding, learn_rounding_, quantize_learned
 from sw.ptq.quantize import calibrate, convert, floating, prepare, quantized_layers
+from sw.ptq.smoothquant import SmoothQuant, smooth_
 from tests.sw.ptq.rounding_problems import random
 
 TECHNIQUES = {
@@ -152,6 +153,20 @@ def test_the_others_see_the_float_inputs_beside_them(learned, quantized):
     assert torch.equal(again[1].weight, first.weight)
 
 
+def test_smoothed_inputs_are_seen_smoothed():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(48, 6)).double().eval()
+    x = torch.cat(batches(dtype=torch.float64)).flatten(1) * torch.logspace(-1, 1, 48)
+    smooth_(model, [x], SmoothQuant(folded=False))
+    prepare(model, Config(weight=WeightConfig(format=parse("int3"))))
+    calibrate(model)
+    smoothed = x * model[1].smoothing
+    assert not torch.allclose(smoothed, x)
+    grid = Grid(format=parse("int3"), scale=model[1].weight_scales())
+    want = quantize_gptq(model[1].weight_matrix(), 2 * smoothed.T @ smoothed / len(x), grid)
+    gptq_(model, [x])
+    torch.testing.assert_close(model[1].weight_matrix(), want, rtol=0, atol=0)
+
+
 def test_both_runs_of_a_layer_count():
     """Of a layer that runs twice, the second inputs are those that its first run, still unrounded, makes."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(48, 48))
@@ -165,6 +180,66 @@ def test_both_runs_of_a_layer_count():
     want = quantize_gptq(layer.weight_matrix(), 2 * y.T @ y / len(y), grid)
     gptq_(model, batches(dtype=torch.float64))
     torch.testing.assert_close(layer.weight_matrix(), want, rtol=0, atol=0)
+
+
+class Branches(nn.Module):
+    """Three layers with one input, of which one sees it after it has changed in place, and an attention."""
+
+    def __init__(self):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(3)
+            self.a, self.b, self.c, self.late = (nn.Linear(48, 8) for _ in range(4))
+            self.attention = nn.MultiheadAttention(8, 2, batch_first=True)
+
+    def forward(self, x):
+        x = x.flatten(1) * 1
+        a = self.a(x).relu()
+        x.relu_()
+        late = self.late(x)
+        y = torch.stack([a, late, self.b(x), self.c(x)], 1)
+        return self.attention(y, y, y, need_weights=False)[0]
+
+
+def test_layers_with_one_input_share_a_pass_and_nothing_else():
+    model = calibrated(Branches().double().eval(), inputs="int8")
+    data = batches(dtype=torch.float64)
+    names = [[visit.name for visit in group] for group in layer_rounding.visits(model, data)]
+    projections = [f"attention.{part}_projection" for part in ("query", "key", "value")]
+    assert names == [["a"], ["late", "b", "c"], projections, ["attention.out_proj"]]
+    together, apart = copy.deepcopy(model), model
+    layers = quantized_layers(model)
+    gptq_(together, data)
+    with pytest.MonkeyPatch.context() as patch:
+        alone = [[layer_rounding.Visit(name=name, layer=layers[name], calls=1)] for group in names for name in group]
+        patch.setattr(layer_rounding, "visits", lambda *_: alone)
+        gptq_(apart, data)
+    for name, parameter in together.named_parameters():
+        assert torch.equal(parameter, apart.get_parameter(name)), name
+
+
+def test_an_input_that_changes_in_place_later_counts_as_it_was():
+    class Changing(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = nn.Linear(4, 4, dtype=torch.float64)
+
+        def forward(self, x):
+            x = x * 1
+            y = self.layer(x)
+            x.zero_()
+            return self.layer(y)
+
+    model = Changing().eval()
+    prepare(model, Config(weight=WeightConfig(format=parse("int3"))))
+    calibrate(model)
+    x = random(30, 4)
+    with torch.no_grad():
+        seen = torch.cat([x, model.layer(x)])
+    grid = Grid(format=parse("int3"), scale=model.layer.weight_scales())
+    want = quantize_gptq(model.layer.weight_matrix(), 2 * seen.T @ seen / 60, grid)
+    gptq_(model, [x])
+    torch.testing.assert_close(model.layer.weight_matrix(), want, rtol=0, atol=0)
 
 
 def test_a_convolutions_inputs_are_spread_out_a_part_at_a_time(monkeypatch):

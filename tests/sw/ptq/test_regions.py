@@ -97,6 +97,11 @@ CASES = {
     "reciprocal": (lambda m, x: m.b(1 / (m.a(x).abs() + 0)), []),
     "product": (lambda m, x: m.c(m.a(x) * m.b(x)), []),
     "square": (lambda m, x: m.b((y := m.a(x)) * y), []),
+    "other-keywords": (lambda m, x: m.b(torch.mul(m.a(x), other=3.0)), [AB]),
+    "numpy-names": (lambda m, x: m.d(torch.concatenate((m.a(x), m.b(x)), axis=1).permute(0, 2, 3, 1)[..., :4]), []),
+    "numpy-names-of-operands": (lambda m, x: m.c(torch.mul(m.a(x), x2=m.b(x))), []),
+    "kept-dimensions": (lambda m, x: m.b(m.a(x).mean((2, 3), keepdims=True)), []),
+    "shape-of-another": (lambda m, x: m.b(m.a(x).reshape(x.shape)), []),
     "unknown": (lambda m, x: m.b(torch.softmax(m.a(x), 1)), []),
     "unknown-method": (lambda m, x: m.b(m.a(x).cumsum(1)), []),
     "rounded-quotient": (lambda m, x: m.b(torch.div(m.a(x), 2, rounding_mode="floor")), []),
@@ -159,6 +164,10 @@ PIECES = {
     "layer-norm-of-pixels": ({"norm": nn.LayerNorm(4)}, lambda m, x: m.b(m.norm(m.a(x))), []),
     "batch-norm-of-unknown-rank": ({"norm": nn.BatchNorm1d(4)},
                                    lambda m, x: m.d(m.norm(m.d2(x.mean((2, 3))))), []),
+    "tokens-of-known-rank": (
+        {"norm": nn.LayerNorm(4)},
+        lambda m, x: m.d(m.norm(m.a(x).reshape(x.size(0), 4, -1).permute(0, 2, 1))[:, 0]), [(("norm",), ("d",))]),
+    "tokens-of-unknown-rank": ({"norm": nn.LayerNorm(4)}, lambda m, x: m.d(m.norm(x)[:, 0]), []),
     "prelu": ({"act": nn.PReLU(4)}, lambda m, x: m.b(m.act(m.a(x))), [AB]),
     "prelu-of-a-layer": ({}, lambda m, x: m.c(F.prelu(m.a(x), m.b(x).mean((0, 2, 3)))), [(("a",), ("c",))]),
 }

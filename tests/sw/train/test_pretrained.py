@@ -166,7 +166,7 @@ def test_without_safetensors_the_pip_line_is_said(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("arguments", "error", "text"), [
     ({"name": "resnet50"}, ValueError, "Network name must be one of resnet18, mobilenet_v2, vit_b_32, not 'resnet50'"),
     ({"name": 18}, TypeError, "Network name must be a str, not 18"),
-    ({"name": "resnet18", "download": 1}, TypeError, "Download must be a bool, not 1"),
+    ({"name": "resnet18", "download": 1}, TypeError, "Download must be True or False, not 1"),
     ({"name": "resnet18", "source": "timm"}, TypeError, "Source must be a NetworkSource, not 'timm'"),
     ({"name": "resnet18", "download": True, "weights": "w"}, ValueError,
      "Weights must be None where they are downloaded, not 'w'"),

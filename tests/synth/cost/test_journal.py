@@ -115,8 +115,10 @@ def test_a_journal_that_cannot_be_read_or_written_is_refused(tmp_path, warnings)
     with pytest.raises(StorageError, match="Journal must be readable, not '.*folder'"):
         Journal(tmp_path / "folder", warn=warnings.append)
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="must be writable, not '.*costs.jsonl'"):
-        Journal(tmp_path / "file" / "costs.jsonl", warn=warnings.append).append([entry("a")])
+    journal = Journal(tmp_path / "file" / "costs.jsonl", warn=warnings.append)
+    message = "Cache must be writable, not '.*costs.jsonl' \\(.*\\); NARROWGAUGE_CACHE names another folder"
+    with pytest.raises(StorageError, match=message):
+        journal.append([entry("a")])
 
 
 def test_the_users_entries_are_those_of_the_present_code(tmp_path, monkeypatch, warnings):
@@ -166,7 +168,7 @@ def test_what_killed_processes_have_left_is_tidied_up(tmp_path):
 
 def test_claims_that_cannot_be_kept_are_refused(tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="must be writable, not '.*claims'"):
+    with pytest.raises(StorageError, match="Cache must be writable, not '.*claims'"):
         Claims(tmp_path / "file" / "claims").take("a" * 64)
 
 

@@ -166,9 +166,10 @@ def test_a_circuit_that_does_not_exist_is_a_row(monkeypatch):
 def test_a_missing_tool_is_no_row(monkeypatch):
     monkeypatch.setenv("NARROWGAUGE_YOSYS", "no-such-program")
     forget_tools()
-    with pytest.raises(SynthError, match="Tool NARROWGAUGE_YOSYS must name an executable, not 'no-such-program'") as info:
+    message = "Tool NARROWGAUGE_YOSYS must name an executable, not 'no-such-program'"
+    with pytest.raises(SynthError, match=message) as caught:
         run()
-    assert str(pickle.loads(pickle.dumps(info.value))) == str(info.value)
+    assert str(pickle.loads(pickle.dumps(caught.value))) == message
 
 
 def test_a_store_that_cannot_be_written_is_no_row(tmp_path, monkeypatch):

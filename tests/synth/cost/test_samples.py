@@ -57,14 +57,17 @@ def test_register_of_each_operation(op, further, bits):
 
 
 def test_delays_shrink_with_the_pipeline_where_it_cuts_them():
-    paths = [delay_terms(operation("multiply", "posit<8,1>", pipeline=stages), carry=8) for stages in (0, 1)]
+    paths = [delay_terms(operation("multiply", "posit<8,1>", pipeline=stages), carry=8, work=100) for stages in (0, 1)]
     assert set(paths[0]) <= set(DELAY_TERMS)
     assert paths[1]["product_depth"] == paths[0]["product_depth"] / 2
     assert paths[1]["path"] == paths[0]["path"] == 1
-    loops = [delay_terms(operation("emac", "posit<8,1>", terms=64, pipeline=stages), carry=40) for stages in (0, 1)]
+    assert paths[0]["distance"] == 10
+    loops = [delay_terms(operation("emac", "posit<8,1>", terms=64, pipeline=stages), carry=40, work=100)
+             for stages in (0, 1)]
     assert loops[0] == loops[1]
     assert loops[0]["rounding_depth"]
-    assert "rounding_depth" not in delay_terms(operation("emac", "posit<8,1>", terms=64, out_fmt="exact"), carry=40)
+    exact = operation("emac", "posit<8,1>", terms=64, out_fmt="exact")
+    assert "rounding_depth" not in delay_terms(exact, carry=40, work=100)
 
 
 def test_quantities_of_a_row():

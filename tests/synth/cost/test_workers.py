@@ -25,13 +25,15 @@ def test_tasks_run_in_other_processes():
 def test_an_error_ends_the_tools_of_the_workers(tmp_path, monkeypatch):
     monkeypatch.setenv("NARROWGAUGE_YOSYS", str(fake_tool(tmp_path / "yosys", "time.sleep(120)")))
     begin = time.monotonic()
-    with pytest.raises(LookupError), local_workers(1) as found:
-        future = found.executor.submit(long_tool, str(tmp_path))
-        waiting = found.executor.submit(long_tool, str(tmp_path))
-        while not (tmp_path / "log").exists():
-            time.sleep(0.05)
-            assert not future.done(), future.exception()
-        raise LookupError
+    pool = local_workers(1)
+    found = pool.__enter__()
+    future = found.executor.submit(long_tool, str(tmp_path))
+    waiting = found.executor.submit(long_tool, str(tmp_path))
+    while not (tmp_path / "log").exists():
+        time.sleep(0.05)
+        assert not future.done(), future.exception()
+    error = LookupError("something went wrong")
+    assert not pool.__exit__(LookupError, error, None)  # the error goes on
     assert time.monotonic() - begin < 100
     assert isinstance(future.exception(), KeyboardInterrupt)
     assert waiting.cancelled() or isinstance(waiting.exception(), KeyboardInterrupt)
@@ -75,8 +77,8 @@ def test_a_cluster_works(cluster):
 
 def test_a_cluster_without_workers_is_refused(cluster):
     address = cluster(0)
-    with pytest.raises(SynthError, match=f"Scheduler must have workers, not none: 'dask worker {address}' starts one"), \
-            dask_workers(address):
+    message = f"Scheduler must have workers, not none: 'dask worker {address}' starts one"
+    with pytest.raises(SynthError, match=message), dask_workers(address):
         pass
 
 

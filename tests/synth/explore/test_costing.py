@@ -2,7 +2,7 @@
 
 import pytest
 
-from synth.cost.estimate import Estimate, Provenance
+from synth.cost.estimate import Provenance
 from synth.errors import UsageError
 from synth.explore.costing import Axis, Costing, UnknownCost, circuit_format
 from synth.explore.evaluator import uniform
@@ -91,10 +91,11 @@ def test_the_binary_point_does_not_change_a_circuit(name, want):
 
 
 def test_the_circuit_of_a_fixed_point_format_is_the_integers():
-    # The claim itself: the component's RTLIL differs in nothing but names.
+    # The claim itself: the registers are as wide, and the products the same but for a constant factor.
     from synth.cost.point import Point
 
-    models = [Point(op="emac", fmt=name, out_fmt="exact", terms=64).operation().model for name in ("fixed<5,4>", "int5")]
+    models = [Point(op="emac", fmt=name, out_fmt="exact", terms=64).operation().model
+              for name in ("fixed<5,4>", "int5")]
     codes = [(a, b) for a in range(32) for b in range(32)]
     assert models[0].width == models[1].width
     values = [[fmt.decode(a) * fmt.decode(b) for a, b in codes] for fmt in (models[0].a, models[1].a)]
@@ -106,5 +107,4 @@ def test_the_real_cost_model_answers():
 
     got = costing(Axis.MAC, coster=estimate).cost(INT4)
     assert 10 < got.low <= got.value <= got.high < 500
-    assert Provenance(got.provenance)
-    assert Estimate.__name__ == "Estimate"
+    assert Provenance(got.provenance) in Provenance

@@ -1,10 +1,11 @@
 """Real networks are trained once, quantized as the task says, and the user's own are taken with their own data."""
 
 import dataclasses
+import sys
 
 import pytest
 
-from synth.errors import StorageError, UsageError
+from synth.errors import StorageError, ToolMissing, UsageError
 from synth.explore.evaluator import Task, uniform
 from synth.explore.network_evaluator import NETWORKS, NetworkEvaluator, check_model, own_model
 from synth.explore.space import Choice
@@ -164,7 +165,8 @@ def own(tmp_path):
     for index, kind in enumerate(("dark", "light")):
         (tmp_path / "data" / kind).mkdir(parents=True)
         for number in range(4):
-            image.new("RGB", (40, 40), (60 + 120 * index + number,) * 3).save(tmp_path / "data" / kind / f"{number}.png")
+            grey = image.new("RGB", (40, 40), (60 + 120 * index + number,) * 3)
+            grey.save(tmp_path / "data" / kind / f"{number}.png")
     return NetworkEvaluator(model=f"{tmp_path / 'model.py'}:net", data=str(tmp_path / "data"), size=32)
 
 
@@ -186,7 +188,8 @@ def test_a_model_of_the_users_own_is_tested_on_what_it_was_not_calibrated_on(own
 
 
 @pytest.mark.parametrize(("name", "message"), [
-    ("lame", r"Model must give finite logits for images of shape \(1, 3, 32, 32\), not fail: Model output must be finite"),
+    ("lame", r"Model must give finite logits for images of shape \(1, 3, 32, 32\), not fail: Model output must be "
+             "finite"),
     ("narrow", r"not fail: mat1 and mat2 shapes cannot be multiplied .*; --size cuts images to another size"),
 ])
 def test_a_model_that_does_not_run_is_refused(own, name, message):
@@ -248,6 +251,13 @@ def test_a_damaged_image_is_named(own, tmp_path):
         path.write_bytes(b"no image")
     with pytest.raises(UsageError, match=r"\.png"):
         own.prepare(1)
+
+
+def test_without_pillow_the_pip_line_is_said(own, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(ToolMissing, match=r"Tool Pillow is not installed; it reads images: pip install "
+                                          r"'narrowgauge\[train\]'"):
+        own.prepare(77)
 
 
 @pytest.mark.parametrize(("model", "data", "message"), [

@@ -30,10 +30,12 @@ def exploration():
     outcomes = {Task(seed=seed, assignment=candidate.assignment, technique=technique):
                 Outcome(accuracy=(90 + place + 0.3 * seed + (technique == "gptq")) / 100)
                 for place, candidate in enumerate(candidates) for seed in SEEDS for technique in ("plain", "gptq")}
-    costs = {candidate.label: Cost(value=40 + 7 * (place % 4), low=40 + 7 * (place % 4) - place,
-                                   high=40 + 7 * (place % 4) + place, detail={"counted_by": "nextpnr", "fmax_mhz": 99.5},
-                                   provenance="predicted" if place else "measured")
-             for place, candidate in enumerate(candidates)}
+    costs = {}
+    for place, candidate in enumerate(candidates):
+        lut = 40 + 7 * (place % 4)
+        costs[candidate.label] = Cost(value=lut, low=lut - place, high=lut + place,
+                                      detail={"counted_by": "nextpnr", "fmax_mhz": 99.5},
+                                      provenance="predicted" if place else "measured")
     costs["mxfp4"] = "no circuit for </script><b>blocks</b>"
     comparison = compare(candidates, ["plain", "gptq"], seeds=SEEDS, reference=dict.fromkeys(SEEDS, 0.99),
                          outcomes=outcomes, costs=costs)

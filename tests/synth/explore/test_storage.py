@@ -5,7 +5,7 @@ import json
 import pytest
 
 from synth.errors import ExitCode, StorageError, ToolMissing, UsageError
-from synth.explore.storage import default_storage, load_optuna, open_study
+from synth.explore.storage import check_storage, default_storage, load_optuna, open_study
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 
@@ -69,6 +69,21 @@ def test_what_is_no_url_is_refused(bad):
     with pytest.raises(UsageError, match="Storage must be the URL of a database such as sqlite:///study.sqlite, not"), \
             open_study(bad, "mine", identity=identity()):
         pass
+    with pytest.raises(UsageError, match="Storage must be the URL of a database"):
+        check_storage(bad)
+
+
+def test_a_storage_is_checked_without_a_study(url):
+    check_storage(url)
+    assert optuna.get_all_study_names(url) == []
+
+
+def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
+    (tmp_path / "cache").write_text("a file")
+    with pytest.raises(StorageError, match="Database of studies must be readable and writable, not '.*studies.sqlite' "
+                                           r"\(.*\); name another with --storage, or another folder with "
+                                           "NARROWGAUGE_CACHE"):
+        default_storage(tmp_path / "cache")
 
 
 def test_a_database_that_cannot_be_opened_is_refused(tmp_path):

