@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from sw.export.files import check_module, required
+from sw.export.scaled_quantizer import ScaledQuantizer
 from sw.export.scales import compact
 from sw.formats import BlockFormat
 from sw.ptq.config import Granularity, ScaleStatistic
@@ -54,9 +55,13 @@ def quantizers_of(model: nn.Module) -> list[TensorQuantizer]:
     TypeError
         If ``model`` is no module.
     ValueError
-        If there are none, or one has no scales yet.
+        If there are none, one has no scales yet, or there are quantizers of an imported graph beside them.
     """
     check_module(model)
+    for name, module in model.named_modules():
+        if isinstance(module, ScaledQuantizer):
+            raise ValueError("Model must be quantized in its layers alone to be exported, not by the ScaledQuantizer "
+                             f"{name!r}, which a file had; keep that file")
     found = [module for module in model.modules() if isinstance(module, TensorQuantizer) and module.enabled]
     if not found:
         raise ValueError("Model must have quantized layers to be exported, not none; see sw.ptq.quantize_")

@@ -53,6 +53,9 @@ class QuantizedLayer:
         if config.activation is not None:
             self.input_quantizer = TensorQuantizer(config.activation, axis=self.input_axis, label=label)
             self.input_quantizer.check_channels(shape[self.input_axis] * self.weight_groups)
+        for quantizer in (self.weight_quantizer, self.input_quantizer):
+            if quantizer is not None:
+                quantizer.check_dtype(self.weight.dtype)
 
     def detach(self) -> None:
         """Make the layer the float layer again that it was."""
@@ -151,8 +154,10 @@ class _QuantizedConvolution(QuantizedLayer):
         return -1 - len(self.kernel_size)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the layer's output for inputs (N, C, ...) or (C, ...). Padding with zeros comes after rounding, which
-        every format has a zero for; other padding repeats rounded inputs."""
+        """Return the layer's output for inputs (N, C, ...) or (C, ...).
+
+        Padding comes after rounding: every format has a zero, and other padding repeats rounded inputs.
+        """
         return self._conv_forward(self.quantized_input(x), self.quantized_weight(), self.bias)
 
     def input_matrix(self, x: Tensor) -> Tensor:

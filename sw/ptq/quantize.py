@@ -88,20 +88,26 @@ def calibrate(model: nn.Module, batches: Batches | None = None, progress: Progre
     ------
     TypeError, ValueError
         If the batches are of the wrong type, missing, or not finite, a layer is not reached by them, or the model is
-        not prepared. Errors name the layer.
+        not prepared. Errors name the layer; nothing of what was observed stays then.
     """
     layers = _layers(model)
     waiting = [layer for layer in layers.values() if layer.input_quantizer is not None
                and layer.input_quantizer.observing]
     if batches is None and waiting:
         raise _batches_missing(waiting[0].input_quantizer.label)
-    _observe_weights(layers)
-    if batches is not None:
-        # What has its scales, or needs none, must not round what the others observe.
-        ready = [quantizer for quantizer in quantizers(model) if not quantizer.observing]
-        with _enabled(ready, False), _noting_order(layers):
-            run(model, batches, progress)
-    _freeze(model)
+    # What has its scales, or needs none, must not round what the others observe.
+    ready = [quantizer for quantizer in quantizers(model) if not quantizer.observing]
+    try:
+        _observe_weights(layers)
+        if batches is not None:
+            with _enabled(ready, False), _noting_order(layers):
+                run(model, batches, progress)
+        _freeze(model)
+    except BaseException:
+        # The next calibration is to see its own batches alone.
+        for quantizer in quantizers(model):
+            quantizer.forget()
+        raise
 
 
 def _batches_missing(where: str) -> ValueError:
@@ -245,9 +251,11 @@ def _observe_weights(layers: dict[str, nn.Module]) -> None:
 
 
 def _freeze(model: nn.Module) -> None:
-    for quantizer in quantizers(model):
-        if quantizer.observing:
-            quantizer.freeze()
+    observing = [quantizer for quantizer in quantizers(model) if quantizer.observing]
+    for quantizer in observing:
+        quantizer.check_observed()  # before anything is frozen
+    for quantizer in observing:
+        quantizer.freeze()
 
 
 def _layers(model: nn.Module) -> dict[str, nn.Module]:

@@ -86,6 +86,7 @@ def find_regions(model: nn.Module, *, leaves: Leaves = ()) -> list[Region]:
     ReLU, PReLU), pooling, padding, dropout in evaluation or training, resizing, flattening, transposition, slices,
     concatenation, additions, and products with something that is not scaled itself. ReLU6, hardtanh, GELU, SiLU and
     the like do not keep a factor and end the search, as does every module, function or method that is not known to.
+    Layers of a derived type (as timm's normalizations are), with parametrized or with shared weights are left alone.
     Inputs of convolutions are taken to be batches.
 
     Parameters

@@ -12,6 +12,7 @@ from sw.ptq.scale_search import row_scales
 from sw.quantize import block_tensor_scale, fake_quantize, fake_quantize_blocks, from_codes, to_block_codes, to_codes
 from sw.quantize.block_plan import block_plan_of
 from sw.quantize.checks import is_readable, work_dtype
+from sw.quantize.plan import fits, plan_of
 from sw.quantize.state import STATE_VERSION, check_saved, encoded
 
 
@@ -156,18 +157,25 @@ class TensorQuantizer(nn.Module):
         ValueError
             If nothing was observed.
         """
-        if not self._dynamic:
-            if not self.has_observed:
-                raise ValueError(f"{self._subject} must be observed before the scales are frozen, not never, "
-                                 f"{self._at}; run batches that reach the layer, or leave it out with filter_fn")
-            if self._observer is not None:
-                self.scale = self._observer.scale()
-            else:
-                self.scale, tensor_scale = self._pending
-                if tensor_scale is not None:
-                    self.tensor_scale = tensor_scale
-        self._observer = self._pending = None
+        self.check_observed()
+        if self._observer is not None:
+            self.scale = self._observer.scale()
+        elif self._pending is not None:
+            self.scale, tensor_scale = self._pending
+            if tensor_scale is not None:
+                self.tensor_scale = tensor_scale
+        self.forget()
         self.observing = False
+
+    def check_observed(self) -> None:
+        """Raise ValueError if scales are to be frozen and nothing was observed."""
+        if not self._dynamic and not self.has_observed:
+            raise ValueError(f"{self._subject} must be observed before the scales are frozen, not never, {self._at}; "
+                             "run batches that reach the layer, or leave it out with filter_fn")
+
+    def forget(self) -> None:
+        """Drop what was observed since the scales were last frozen."""
+        self._observer = self._pending = None
 
     def _weight_scales(self, weight: Tensor) -> tuple[Tensor, Tensor | None]:
         fmt = self.format
@@ -252,7 +260,8 @@ class TensorQuantizer(nn.Module):
             return fake_quantize(x.to(factor.dtype), fmt.element, scale=factor, axis=self._axis,
                                  group_size=1).to(x.dtype)
         view, arguments = self._scaling(x)
-        return fake_quantize(view, fmt, **arguments).reshape(x.shape)
+        # What the format holds before it is scaled back may be beyond float16.
+        return fake_quantize(view, fmt, dtype=work_dtype(x), **arguments).reshape(x.shape).to(x.dtype)
 
     def codes(self, x: Tensor) -> Tensor:
         """Return the codes of ``x`` in ``element_format``, as :func:`sw.quantize.to_codes` does.
@@ -293,6 +302,13 @@ class TensorQuantizer(nn.Module):
         if size is not None and length % size:
             raise ValueError(f"Group size must divide the {length} input channels, not {size}, {self._at}; "
                              "give this layer another config, or leave it out with filter_fn")
+
+    def check_dtype(self, dtype: torch.dtype) -> None:
+        """Raise ValueError unless the format's values are numbers of the type that ``dtype`` is rounded in."""
+        work = torch.float64 if dtype == torch.float64 else torch.float32
+        if not isinstance(self.format, BlockFormat) and not fits(plan_of(self.format), work):
+            raise ValueError(f"Format must have values that {work} holds, not {self.format.name!r}, at {self._label}; "
+                             "give a narrower one, or convert the model with .to(torch.float64)")
 
     @property
     def _subject(self) -> str:
@@ -342,7 +358,7 @@ class TensorQuantizer(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys,
                                       error_msgs)
         if saved is not None and not self._dynamic:
-            self._observer = self._pending = None
+            self.forget()
             self.observing = not self.is_calibrated
 
     def _saved_shape(self) -> tuple[int, ...]:

@@ -206,7 +206,7 @@ def user_entries() -> list[tuple[Row, Conditions]]:
     StorageError
         If the journal cannot be read.
     """
-    journal = Journal(journal_path(), warn=lambda _: None)
+    journal = Journal(journal_path(), warn=lambda _: None)  # the sweep that measures damaged rows again says so
     return [(entry.row, entry.conditions) for entry in journal if entry.conditions.sources == sources_digest()]
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.build import Builder, Outcome, Plan, summary
-from synth.console import SilentProgress
+from synth.console import Console, SilentProgress
 from synth.cost.journal import Entry
 from synth.cost.point import Point
 from synth.cost.sources import sources_digest
@@ -106,7 +106,7 @@ def measure(task: Task) -> list[Entry]:
     settings, targets = task.settings, [TARGETS[name] for name in task.targets]
     try:
         expected = [expected_conditions(task.point, target, settings) for target in targets]
-        store = Store(cache_folder(), warn=lambda _: None)
+        store = Store(cache_folder(), warn=Console().warn)
         try:
             plan = Plan(operation=task.point.operation(), targets=targets, device=None, seeds=settings.seeds,
                         vector_seed=settings.vector_seed, jobs=1, timeout=settings.timeout, samples=settings.samples)

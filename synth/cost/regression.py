@@ -31,10 +31,12 @@ def nonnegative_least_squares(matrix: Array, target: Array) -> Array:
     Source: Lawson and Hanson 1974, "Solving Least Squares Problems", chapter 23.
     """
     columns = matrix.shape[1]
+    # The normal equations: a few dozen terms, which the pull to expected coefficients keeps well apart.
+    products, moments = matrix.T @ matrix, matrix.T @ target
     x, passive = np.zeros(columns), np.zeros(columns, dtype=bool)
-    tolerance = 1e-10 * max(1.0, float(np.abs(matrix.T @ target).max(initial=0)))
+    tolerance = 1e-10 * max(1.0, float(np.abs(moments).max(initial=0)))
     for _ in range(3 * columns):
-        gradient = matrix.T @ (target - matrix @ x)
+        gradient = moments - products @ x
         gradient[passive] = -np.inf
         entering = int(np.argmax(gradient))
         if gradient[entering] <= tolerance:
@@ -42,7 +44,7 @@ def nonnegative_least_squares(matrix: Array, target: Array) -> Array:
         passive[entering] = True
         while True:
             trial = np.zeros(columns)
-            trial[passive] = np.linalg.lstsq(matrix[:, passive], target, rcond=None)[0]
+            trial[passive] = np.linalg.lstsq(products[np.ix_(passive, passive)], moments[passive], rcond=None)[0]
             low = passive & (trial <= 0)
             if not low.any():
                 x = trial
@@ -101,21 +103,21 @@ class Neighbourhood:
         return found
 
     @cached_property
-    def _factor(self) -> Array:
-        """Cholesky factor of the measured circuits' own covariances."""
+    def _precision(self) -> Array:
+        """Inverse of the measured circuits' own covariances, which the noise keeps well away from singular ones."""
         covariances: Array = self.likeness(self.places) + NOISE ** 2 * np.eye(len(self.places))
-        return np.asarray(np.linalg.cholesky(covariances), dtype=np.float64)
+        return np.asarray(np.linalg.inv(covariances), dtype=np.float64)
 
     def weights(self, residuals: Array) -> Array:
         """Return what each measured circuit's residual contributes."""
-        factor = self._factor
-        found: Array = np.linalg.solve(factor.T, np.linalg.solve(factor, residuals))
+        found: Array = self._precision @ residuals
         return found
 
     def spread(self, place: Array) -> Array:
         """Return the standard deviation of what is not known at places, as a logarithm."""
-        explained = np.linalg.solve(self._factor, self.likeness(place).T)
-        found: Array = np.sqrt(CORRECTION ** 2 + NOISE ** 2 - (explained ** 2).sum(axis=0))
+        likeness = self.likeness(place)
+        explained = ((likeness @ self._precision) * likeness).sum(axis=1)
+        found: Array = np.sqrt(CORRECTION ** 2 + NOISE ** 2 - explained)
         return found
 
 

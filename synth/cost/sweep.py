@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass
 
@@ -105,13 +106,16 @@ class Sweep:
                 for places in taken:
                     task = Task(point=places[0].point, targets=tuple(place.target for place in places),
                                 settings=self._settings)
-                    running[workers.executor.submit(measure, task)] = places
+                    with _lost_workers(workers):
+                        running[workers.executor.submit(measure, task)] = places
                 if not running:  # everything left is being measured by another sweep
                     time.sleep(_POLL_SECONDS)
                     continue
                 done, _ = wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED)
                 for future in done:
-                    self._finish(running.pop(future), _entries(future, workers), report)
+                    with _lost_workers(workers):
+                        entries = future.result()
+                    self._finish(running.pop(future), entries, report)
             self._claims.tidy(place.key for place in self._places)
         finally:
             self._claims.release_all()
@@ -164,9 +168,11 @@ def _by_point(places: Iterable[_Place]) -> list[list[_Place]]:
     return list(groups.values())
 
 
-def _entries(future: Future[list[Entry]], workers: Workers) -> list[Entry]:
+@contextlib.contextmanager
+def _lost_workers(workers: Workers) -> Iterator[None]:
+    """Say what the loss of a worker means."""
     try:
-        return future.result()
+        yield
     except workers.lost as error:
         raise SynthError("Worker must live until its point is measured, not be ended from outside, as the lack of "
                          f"memory does ({type(error).__name__}); everything before is kept: the same command goes on, "

@@ -128,7 +128,7 @@ def dask_workers(address: str) -> Iterator[Workers]:
         from distributed.comm import CommClosedError
     except ImportError:
         raise ToolMissing("dask", "Tool dask is not installed; it brings sweeps on a cluster: "
-                                  "pip install 'dask[distributed]'") from None
+                                  "pip install 'narrowgauge[cluster]'") from None
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:  # a wrong address, nobody there, no answer in time

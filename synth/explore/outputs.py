@@ -18,7 +18,8 @@ from synth.folder import OutputFolder, storage_errors
 MARKER = "front.json"
 """File that makes a folder recognizable as an earlier exploration's."""
 
-_UNITS = {Axis.MAC: "LUT a MAC", Axis.LUT: "LUT", Axis.DSP: "DSP", Axis.BRAM: "block RAM", Axis.BYTES: "bytes"}
+UNITS = {Axis.MAC: "LUT a MAC", Axis.LUT: "LUT", Axis.DSP: "DSP", Axis.BRAM: "block RAM", Axis.BYTES: "bytes"}
+"""What a cost is counted in, by axis."""
 
 _COLUMNS = ("view", "label", "family", "technique", "accuracy", "accuracy_low", "accuracy_high", "difference",
             "difference_low", "difference_high", "seeds", "cost", "cost_low", "cost_high", "provenance", "standing",
@@ -30,7 +31,7 @@ def document_of(exploration: Exploration) -> dict[str, Any]:
     plan = exploration.plan
     return {
         "model": plan.model, "target": plan.costing["target"], "techniques": list(plan.techniques),
-        "cost": {"axis": plan.axis.value, "title": plan.axis.title, "unit": _UNITS[plan.axis],
+        "cost": {"axis": plan.axis.value, "title": plan.axis.title, "unit": UNITS[plan.axis],
                  **{name: plan.costing[name] for name in ("terms", "macs", "dsp") if name in plan.costing}},
         "reference": exploration.reference.to_json(),
         "views": {name: [point.to_json() for point in points]

@@ -25,7 +25,8 @@ def _defined(x: int, y: int, value: np.ndarray) -> np.ndarray:
     exponent = np.floor(np.log2(np.abs(value), where=value != 0, out=np.full_like(value, -999.0)))
     step = 2.0 ** np.maximum(exponent - y, 1 - bias - y)
     largest = (2 - 2.0 ** -y) * 2.0 ** (2 ** x - 1 - bias)
-    return np.clip(step * np.round(value / step), -largest, largest)
+    rounded: np.ndarray = np.clip(step * np.round(value / step), -largest, largest)
+    return rounded
 
 
 def _inputs(fmt: ScalarFormat) -> np.ndarray:

@@ -1,6 +1,7 @@
 """``cost``: what an operator costs on each target, measured or predicted, and how far off predictions are."""
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -254,6 +255,9 @@ def _other_errors(errors: Sequence[dict[str, Any]], console: Console) -> None:
 
 
 def _fit(arguments: argparse.Namespace, console: Console) -> int:
+    # Thousands of small systems of equations: threads, which numpy's library would start for each, wait more than they
+    # work, 5 times as long on two busy cores. It reads this when it is loaded.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from synth.cost.evaluate import fit_model, sections_of
     from synth.cost.model import SHIPPED as MODEL
     from synth.cost.table import SHIPPED as TABLE

@@ -157,26 +157,18 @@ def _folder_name(arguments: argparse.Namespace) -> str:
 
 
 def _report(console: Console, exploration: Any) -> None:
-    from synth.explore.outputs import note_of, share, summary_of, title_of
-    from synth.explore.statistics import Interval
-
-    def difference(interval: Interval | None) -> str:
-        if interval is None:
-            return ""
-        bounds = "" if interval.low is None or interval.high is None else \
-            f" ({100 * interval.low:+.2f} to {100 * interval.high:+.2f})"
-        return f"{100 * interval.mean:+.2f}{bounds}"
+    from synth.explore.outputs import UNITS, note_of, summary_of, title_of
 
     rows = []
     for point in exploration.comparison.main:
         cost = f"{point.cost.value:,.0f}"
         if point.cost.low != point.cost.high:
-            cost += f" ({point.cost.low:,.0f} to {point.cost.high:,.0f})"
+            cost += f" ({point.cost.low:,.0f}–{point.cost.high:,.0f})"
         rows.append([{"front": "●", "possible": "○"}.get(point.standing.value, ""), point.candidate.label,
-                     point.technique, share(point.accuracy), difference(point.difference), cost,
-                     point.cost.provenance, difference(point.gain)])
-    console.table(title_of(exploration), ["front", "formats", "technique", "accuracy", "to float, points",
-                                          exploration.plan.axis.title, "cost is", "over the next cheaper"], rows)
+                     point.technique, _percent(point.accuracy), _percent(point.difference, sign="+"), cost,
+                     point.cost.provenance, _percent(point.gain, sign="+")])
+    console.table(title_of(exploration), ["front", "formats", "technique", "accuracy %", "to float", "cost: "
+                                          + UNITS[exploration.plan.axis], "cost is", "to next cheaper"], rows)
     console.print(summary_of(exploration))
     console.print(note_of(exploration))
     console.print("● on the Pareto front; ○ off it in the means, but no other point is better beyond the intervals")
@@ -191,6 +183,16 @@ def _report(console: Console, exploration: Any) -> None:
     for reason in dict.fromkeys(exploration.comparison.left_out.values()):
         labels = [label for label, text in exploration.comparison.left_out.items() if text == reason]
         console.print(f"left out: {', '.join(labels)}: {reason}")
+
+
+def _percent(interval: Any, sign: str = "") -> str:
+    """Write the mean of an interval, in percent, and half its width."""
+    if interval is None:
+        return ""
+    mean = f"{100 * interval.mean:{sign}.2f}"
+    if interval.low is None:
+        return mean
+    return f"{mean} ±{100 * max(interval.mean - interval.low, interval.high - interval.mean):.2f}"
 
 
 def _layers(console: Console, exploration: Any) -> None:

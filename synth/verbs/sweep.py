@@ -182,5 +182,5 @@ def _report(console: Console, sweep: Any, table: Any, out: str | None) -> None:
         console.error(f"{len(table.failures) - _SHOWN_FAILURES:,} rows more have failed; --json has all")
     if table.failures:
         console.print("what has failed is tried again with --retry alone")
-    console.print(f"{sweep.measured:,} rows measured, {sweep.total - sweep.measured:,} known before"
+    console.print(f"{sweep.measured:,} rows measured, {sweep.total - sweep.measured:,} known already"
                   + (f"; table: {out}" if out else ""))

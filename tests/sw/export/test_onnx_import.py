@@ -223,6 +223,37 @@ def test_constant_codes_with_a_zero_point(path):
     assert_close(model(torch.from_numpy(x)).detach(), run_onnxruntime(path, torch.from_numpy(x)))
 
 
+def test_a_pair_whose_scale_the_graph_computes(path):
+    nodes = [node("Abs", "x", "a"), node("ReduceMax", "a", "top", keepdims=0), node("Mul", "top s", "scale"),
+             node("QuantizeLinear", "x scale zero", "q"), node("DequantizeLinear", "q scale zero", "y")]
+    x = torch.from_numpy(floats(3, 4))
+    model = load_onnx(model_of(nodes, x.shape, QDQ, path, opset=21))
+    assert_equal(model(x), run_onnxruntime(path, x))
+
+
+def test_a_layer_that_rounds_its_inputs_alone(path):
+    """Weights that are turned around as constants, and a bias that the graph computes, which no layer has."""
+    nodes = [quant("x", "s", "xq"), node("Transpose", "w", "wt", perm=[1, 0]), node("MatMul", "xq wt", "m"),
+             helper.make_node("Clip", ["m", "", "top"], ["c"]), node("Neg", "b", "nb"),
+             node("Gemm", "c v nb", "y", transB=1)]
+    x = floats(3, 4)
+    constants = {**CONSTANTS, "w": floats(5, 4), "v": floats(2, 5), "b": floats(2), "top": np.float32(0.5)}
+    model = load_onnx(model_of(nodes, x.shape, constants, path))
+    assert_close(model(torch.from_numpy(x)).detach(), run_qonnx(path, {"x": x})["y"])
+    layer, = quantized_layers(model).values()
+    assert layer.weight_quantizer is None
+    assert layer.input_quantizer.format == parse("int4")
+
+
+def test_a_quantizer_whose_value_is_also_pooled_and_added_stays(path):
+    nodes = [quant("x", "s", "xq"), node("Flatten", "xq", "f"), node("MatMul", "f w", "m"),
+             node("Flatten", "xq", "g"), node("Add", "m g", "y")]
+    x = floats(3, 2, 2)
+    model = load_onnx(model_of(nodes, x.shape, {**CONSTANTS, "w": floats(4, 4)}, path))
+    assert_close(model(torch.from_numpy(x)).detach(), run_qonnx(path, {"x": x})["y"])
+    assert [type(module) for module in model.modules() if isinstance(module, ScaledQuantizer)] == [ScaledQuantizer]
+
+
 # Refusals
 
 def refusal(nodes, constants=None, **keywords):

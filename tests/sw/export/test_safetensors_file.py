@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import importlib.metadata
 import json
 import os
 
@@ -262,6 +263,17 @@ def test_codes_are_compared_with_the_weights_before_they_replace_them(tmp_path, 
                                          "become others in int4; save with packed=False"):
         save_safetensors(quantized(plain(), config("int4", None)), tmp_path / "a.safetensors", packed=True)
     assert not os.listdir(tmp_path)
+
+
+def test_a_source_tree_has_no_version(tmp_path, monkeypatch):
+    def version(package):
+        raise importlib.metadata.PackageNotFoundError(package)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    save_safetensors(quantized(plain(), config("int4", None)), tmp_path / "a.safetensors")
+    manifest = json.loads((tmp_path / "a.safetensors.json").read_text())
+    assert set(manifest["versions"].values()) == {"unknown"}
+    jsonschema.validate(manifest, SCHEMA)
 
 
 def test_an_interrupted_save_leaves_the_old_file(saved, monkeypatch):

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from sw.export import ScaledQuantizer
 from sw.export.trace import PLACEHOLDER_DOMAIN, checked_examples, trace
+from sw.formats import parse
 from sw.ptq.config import ActivationConfig, Config, Granularity, ScaleRule, ScaleStatistic
 from sw.ptq.quantize import floating, prepare, weights_only
 from tests.sw.export.networks import config, images, plain, quantized
@@ -84,6 +86,13 @@ def test_models_that_are_not_ready_are_refused():
     with pytest.raises(TypeError, match="Parameter '0.weight' must be of torch.float32, which the graph computes in, "
                                         "not torch.float64; see model.float()"):
         trace(quantized(plain(), config("int4", None)).double(), images(), opset=20, dynamic_batch=False)
+
+
+def test_quantizers_of_an_imported_graph_are_refused():
+    model = nn.Sequential(ScaledQuantizer(parse("int4"), torch.tensor(1.0)), quantized(plain(), config("int4", None)))
+    with pytest.raises(ValueError, match="Model must be quantized in its layers alone to be exported, not by the "
+                                         "ScaledQuantizer '0', which a file had; keep that file"):
+        trace(model, images(), opset=20, dynamic_batch=False)
 
 
 def test_a_torch_that_is_too_old_is_named(monkeypatch):

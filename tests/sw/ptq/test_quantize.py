@@ -221,6 +221,26 @@ def test_a_quantized_model_changes_its_dtype(dtype):
     assert str(next(model.to("meta").parameters()).device) == "meta"
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_a_narrow_model_takes_formats_that_reach_farther(dtype):
+    x, fmt = data(4, 12).to(dtype), parse("minifloat_e5m2")  # up to 114688
+    layer = nn.Linear(12, 3, dtype=dtype)
+    quantize_(layer, Config(weight=WeightConfig(format=fmt), activation=ActivationConfig(format=fmt)), batches=[x],
+              recipe=PLAIN)
+    wide = copy.deepcopy(layer).float()
+    assert torch.equal(layer.quantized_weight(), wide.quantized_weight().to(dtype))
+    assert torch.equal(layer.quantized_input(x), wide.quantized_input(x.float()).to(dtype))
+    assert layer(x).dtype == dtype
+
+
+def test_formats_beyond_the_models_type_are_refused():
+    config = Config(weight=WeightConfig(format=parse("int28")))
+    with pytest.raises(ValueError, match=r"Format must have values that torch.float32 holds, not 'int28', at layer "
+                                         r"'head' \(Linear, weights of shape \(3, 8\)\); give a narrower one, or"):
+        prepare(network(), config)
+    quantize_(network().double(), config, recipe=PLAIN)
+
+
 def test_a_quantized_model_can_be_trained():
     model = quantize_(network(), CONFIG, batches=BATCHES, recipe=PLAIN).train()
     before = model(BATCHES[0]).square().mean()
@@ -354,12 +374,31 @@ def test_wrong_use_is_refused(call, error, message):
         call()
 
 
+def test_a_refused_conversion_freezes_nothing():
+    model = prepare(network(), CONFIG)
+    with pytest.raises(ValueError, match="Inputs must be observed before the scales are frozen"):
+        convert(model)
+    assert not any(quantizer.is_calibrated for quantizer in quantizers(model))
+
+
 def test_weights_alone_need_no_batches():
     model = quantize_(network(), Config(weight=WeightConfig(format=INT8)), recipe=PLAIN)
     assert all(layer.input_quantizer is None for layer in quantized_layers(model).values())
     assert model(BATCHES[0]).isfinite().all()
     dynamic = Config(weight=WeightConfig(format=INT8), activation=ActivationConfig(format=INT8, dynamic=True))
     assert quantize_(network(), dynamic, recipe=PLAIN)(BATCHES[0]).isfinite().all()
+
+
+def test_a_failed_calibration_leaves_nothing_behind():
+    model, fresh = (prepare(network(), CONFIG) for _ in range(2))
+    for wrong in ([100 * BATCHES[0], BATCHES[1] * torch.nan], []):
+        with pytest.raises(ValueError, match="Batch"):
+            calibrate(model, wrong)
+        assert all(quantizer.observing and not quantizer.has_observed for quantizer in quantizers(model))
+    for each in (model, fresh):
+        calibrate(each, BATCHES)
+    assert all(torch.equal(ours.scale, theirs.scale)
+               for ours, theirs in zip(quantizers(model), quantizers(fresh), strict=True))
 
 
 def test_frozen_scales_stay_when_more_is_observed():

@@ -35,8 +35,8 @@ def network():
 
 
 STEPS = {"merge_batch_norm.merge_batch_norm_": "merge", "equalize.equalize_": "equalize",
-         "smoothquant.smooth_": "smooth", "gptq.gptq_": "gptq", "gpfq.gpfq_": "gpfq", "learned_rounding.learn_rounding_": "learn",
-         "bias_correction.correct_bias_": "bias"}
+         "smoothquant.smooth_": "smooth", "gptq.gptq_": "gptq", "gpfq.gpfq_": "gpfq",
+         "learned_rounding.learn_rounding_": "learn", "bias_correction.correct_bias_": "bias"}
 SHORT = LearnedRounding(iterations=5)
 
 

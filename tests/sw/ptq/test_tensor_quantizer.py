@@ -84,6 +84,20 @@ def test_blocks_of_weights_are_those_of_sw_quantize(name, shape, axis, dtype):
         assert torch.equal(quantizer(weight), back)
 
 
+@pytest.mark.parametrize("fraction_bits", range(1, 7))
+@pytest.mark.parametrize("statistic", [ScaleStatistic.ABSMAX, ScaleStatistic.MSE])
+def test_one_exponent_bit_is_an_integer_of_a_narrow_range(fraction_bits, statistic):
+    weight, rule = data(6, 40), ScaleRule(statistic=statistic)
+    values = []
+    for name in (f"minifloat_e1m{fraction_bits}", f"int{fraction_bits + 2}:narrow_range=true"):
+        config = WeightConfig(format=parse(name), scale=rule)
+        quantizer = TensorQuantizer(config, axis=-1, label=LABEL, shape=(6, 40))
+        quantizer.observe(weight)
+        quantizer.freeze()
+        values.append(quantizer(weight))
+    assert torch.equal(*values)
+
+
 @pytest.mark.parametrize("name", BLOCKS)
 def test_blocks_of_inputs_follow_each_input(name):
     quantizer = input_quantizer(name)

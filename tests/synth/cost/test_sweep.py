@@ -194,18 +194,25 @@ def test_a_worker_of_another_make_is_refused(start, bench):
 
 
 class Lost:
-    """An executor whose worker is ended from outside."""
+    """An executor whose worker is ended from outside: while it works, or before it is asked."""
+
+    def __init__(self, *, early):
+        self._early = early
 
     def submit(self, function, *arguments):
+        error = BrokenExecutor("a process was terminated abruptly")
+        if self._early:
+            raise error
         future = Future()
-        future.set_exception(BrokenExecutor("a process was terminated abruptly"))
+        future.set_exception(error)
         return future
 
 
-def test_a_lost_worker_is_said(start):
+@pytest.mark.parametrize("early", [False, True])
+def test_a_lost_worker_is_said(start, early):
     with pytest.raises(SynthError, match="Worker must live until its point is measured, not be ended from outside, as "
                                          "the lack of memory does \\(BrokenExecutor\\)"):
-        start().run(Workers(executor=Lost(), count=1, lost=(BrokenExecutor,)), SilentProgress())
+        start().run(Workers(executor=Lost(early=early), count=1, lost=(BrokenExecutor,)), SilentProgress())
     sweep = start()
     assert sweep.missing == 12
     run(sweep)  # no claim is left

@@ -205,7 +205,7 @@ def test_shipped_rows_are_of_the_present_circuits(shipped):
     assert {way.tools[0][1] for ways in shipped.tools.values() for way in ways} == {"0.5.10"}
     if version != "0.5.10":
         pytest.skip(f"Amaranth {version} writes its own RTLIL")
-    for row in random.Random(5).sample(shipped.rows, 24):
+    for row in random.Random(5).sample(shipped.rows, 12):
         platform = platform_of(row.target) if row.point.dsp else None
         design = flow.elaborate(row.point.operation().component(), platform)
         assert (design.digest, design.latency) == (row.rtlil_sha256, row.latency), row.point.key()

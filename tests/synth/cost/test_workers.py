@@ -93,5 +93,5 @@ def test_an_address_where_nobody_is_is_refused(monkeypatch, address):
 def test_without_dask_the_pip_line_is_said(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "distributed", None)
     with pytest.raises(ToolMissing, match="Tool dask is not installed; it brings sweeps on a cluster: "
-                                          r"pip install 'dask\[distributed\]'"), dask_workers("tcp://127.0.0.1:9"):
+                                          r"pip install 'narrowgauge\[cluster\]'"), dask_workers("tcp://127.0.0.1:9"):
         pass

@@ -52,7 +52,7 @@ def test_nothing_to_compare_is_refused_with_the_reason(tmp_path):
 
 def test_mixed_formats_are_searched_and_confirmed_with_all_seeds(tmp_path):
     pytest.importorskip("optuna", reason="optuna is not installed")
-    options = SearchOptions(trials=20, seeds=1, budget=Budget(max_lut=1000))
+    options = SearchOptions(trials=12, seeds=1, budget=Budget(max_lut=1000))
     found = run(tmp_path, axis=Axis.LUT, search=options, formats=("int3", "int4", "int8"))
     points = found.comparison.main
     assert list(found.comparison.views) == [MIXED, "plain"]
@@ -67,7 +67,7 @@ def test_mixed_formats_are_searched_and_confirmed_with_all_seeds(tmp_path):
         assert point.candidate.label.startswith("trial ")
         assert point.accuracies == tuple(evaluator.accuracy(Task(
             seed=seed, assignment=point.candidate.assignment, technique=point.technique)) for seed in (1, 2, 3))
-    assert found.study["trials"] == 20
+    assert found.study["trials"] == 12
     assert found.study["limits"] == {"--max-lut": 1000}
     assert found.study["search_seeds"] == [1]
     assert document_of(found)["study"]["name"] == found.study["name"]

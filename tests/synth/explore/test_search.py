@@ -15,7 +15,7 @@ from synth.explore.budget import Budget
 from synth.explore.costing import Axis, Costing
 from synth.explore.evaluator import Task
 from synth.explore.front import pareto_front
-from synth.explore.search import Search, search
+from synth.explore.search import POPULATION, Search, search
 from synth.explore.space import Choice
 from synth.explore.storage import default_storage
 from tests.support.cli import ROOT
@@ -60,7 +60,7 @@ def test_the_front_of_a_small_space_is_found(tmp_path):
 def test_the_same_seed_searches_the_same(tmp_path):
     def trials(name, seed):
         return [(trial.assignment, trial.accuracy, trial.cost) for trial in run(
-            dataclasses.replace(spec_in(tmp_path), study=name, seed=seed), 6)]
+            dataclasses.replace(spec_in(tmp_path), study=name, seed=seed), 4)]
 
     assert trials("a", 1) == trials("b", 1)
     assert trials("c", 2) != trials("b", 1)
@@ -81,8 +81,10 @@ def test_limits_steer_the_search(tmp_path):
     for trial in found:
         lut, size = (spec_in(tmp_path).costing.on(axis).cost(trial.assignment).value for axis in (Axis.LUT, Axis.BYTES))
         assert trial.is_feasible == (lut <= 700 and size <= 400 and trial.accuracy >= 0.9)
-    early, late = (sum(trial.is_feasible for trial in part) for part in (found[:20], found[-20:]))
-    assert late > early, (early, late)
+    # The first generation is drawn at random, all later ones are bred from the best.
+    early, late = (sum(sum(max(0.0, excess) for excess in trial.excess.values()) for trial in part) / len(part)
+                   for part in (found[:POPULATION], found[POPULATION:]))
+    assert late < 0.8 * early, (early, late)
 
 
 def test_a_choice_that_cannot_be_quantized_has_no_accuracy(tmp_path):

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import json
+import re
 import sqlite3
 import sys
 import time
@@ -43,6 +44,7 @@ def test_formats_are_compared_with_measured_costs(capsys, workplace):
     assert "minifloat_e2m1 means float4_e2m1fn" in result.out
     assert "digits-cnn on ecp5: accuracy against LUTs of an exact multiply-accumulator" in result.out
     assert "3 points, " in result.out
+    assert re.search(r"int8 +plain +\d\d\.\d\d ±\d+\.\d\d +[+-]\d+\.\d\d ±\d+\.\d\d +\d+ +measured", result.out)
     folder = workplace / "build" / "explore_digits-cnn_ecp5"
     assert sorted(path.name for path in folder.iterdir()) == ["front.json", "points.csv", "report.html"]
     document = json.loads((folder / "front.json").read_text(encoding="utf-8"))

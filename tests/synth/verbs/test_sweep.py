@@ -138,7 +138,7 @@ def test_an_interrupted_sweep_leaves_a_clean_state(workplace):
 def test_a_sweep_says_what_it_measured_and_extends_a_table(capsys, workplace):
     first = call(capsys, *THREE[:-1], "1", "--out", "table.json")
     assert first.code == 0
-    assert "1 rows measured, 0 known before; table: table.json" in first.out
+    assert "1 rows measured, 0 known already; table: table.json" in first.out
     assert "1 of 1 rows, " in first.err
     assert "dot fmt=int3 fmt_b=int3 out_fmt=exact lanes=1 pipeline=0, ice40" in first.err
     row, = read_table(workplace / "work" / "table.json").rows
