@@ -113,22 +113,31 @@ def _database(storage: str) -> Iterator[Any]:
                 engine_kwargs={"connect_args": {"timeout": 60}} if storage.startswith("sqlite") else None)
         try:
             if storage.startswith("sqlite"):
-                _relax(database.engine)
+                _serialize(database.engine)
             yield database
         finally:
             database.remove_session()
             database.engine.dispose()
 
 
-def _relax(engine: Any) -> None:
-    """Let SQLite wait for the disk no oftener than a killed process takes, as :mod:`synth.store` does."""
+def _serialize(engine: Any) -> None:
+    """Let SQLite take one transaction at a time, and wait for the disk no oftener than a killed process takes.
+
+    By itself, Python's driver begins a transaction at its first write: two processes can both read that a trial
+    waits, and both begin it.
+    """
     from sqlalchemy import event
 
     def connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None  # the driver begins nothing by itself
         connection.execute("PRAGMA synchronous=NORMAL")
+
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     engine.dispose()  # the connections so far have not heard of it
     event.listen(engine, "connect", connect)
+    event.listen(engine, "begin", begin)
 
 
 def _check_identity(study: Any, name: str, identity: str) -> None:

@@ -68,6 +68,7 @@ def test_weights_are_rounded_under_their_expanded_scale(name, granularity, shape
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
 def test_blocks_of_weights_are_those_of_sw_quantize(name, shape, axis, dtype):
     weight, fmt = data(*shape, dtype=dtype), parse_block(name)
+    weight.mul_(2.0 ** 20)
     weight[0].mul_(1e-6)  # in NVFP4, a block scale of zero
     quantizer = weight_quantizer(weight, name, axis)
     assert torch.equal(quantizer(weight), fake_quantize_blocks(weight, fmt, dim=axis))

@@ -111,9 +111,11 @@ def test_a_study_goes_on_where_it_stopped(tmp_path):
 
 
 def test_two_processes_share_one_study(tmp_path):
-    found = run(spec_in(tmp_path), 10, jobs=2)
+    wanted = [(tuple((layer, choice) for layer in ("first", "last")), "plain") for choice in CHOICES]
+    found = run(spec_in(tmp_path), 10, jobs=2, first=wanted)
     assert 10 <= len(found) <= 11  # each may have begun one when the last was counted
     assert sorted(trial.number for trial in found) == list(range(len(found)))
+    assert {trial.assignment for trial in found} >= {assignment for assignment, _ in wanted}
 
 
 _CHILD = """

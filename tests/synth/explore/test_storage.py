@@ -1,11 +1,13 @@
 """Studies are found again, and those of another request or version, or no databases, are refused with the mend."""
 
 import json
+import threading
+import time
 
 import pytest
 
 from synth.errors import ExitCode, StorageError, ToolMissing, UsageError
-from synth.explore.storage import check_storage, default_storage, load_optuna, open_study
+from synth.explore.storage import _database, check_storage, default_storage, load_optuna, open_study
 
 optuna = pytest.importorskip("optuna", reason="optuna is not installed")
 
@@ -76,6 +78,24 @@ def test_what_is_no_url_is_refused(bad):
 def test_a_storage_is_checked_without_a_study(url):
     check_storage(url)
     assert optuna.get_all_study_names(url) == []
+
+
+def test_sqlite_takes_one_transaction_at_a_time(url):
+    # Two processes that both read that a trial waits would both begin it.
+    order = []
+    with _database(url) as one, _database(url) as other:
+        def second():
+            with other.engine.begin():
+                order.append("second")
+
+        thread = threading.Thread(target=second)
+        with one.engine.begin() as connection:
+            connection.exec_driver_sql("SELECT count(*) FROM trials")
+            thread.start()
+            time.sleep(0.3)
+            order.append("first")
+        thread.join()
+    assert order == ["first", "second"]
 
 
 def test_a_folder_that_cannot_be_made_is_refused(tmp_path):
