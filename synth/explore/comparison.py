@@ -9,6 +9,7 @@ from synth.explore.costing import Assignment, Cost
 from synth.explore.evaluations import Outcome
 from synth.explore.evaluator import Task
 from synth.explore.front import Rated, Standing, gains, standings
+from synth.explore.selection import held_out_choices
 from synth.explore.statistics import Interval, mean_interval, paired_difference
 
 BEST = "best"
@@ -150,11 +151,7 @@ def best_of(by_technique: Mapping[str, tuple[float, ...]]) -> tuple[str, tuple[f
     accuracies that are then reported would be reported too high. With a single seed there are no others, and the
     first technique is taken.
     """
-    names = list(by_technique)
-    chosen = []
-    for place in range(len(by_technique[names[0]])):
-        others = {name: sum(values[:place]) + sum(values[place + 1:]) for name, values in by_technique.items()}
-        chosen.append(max(names, key=lambda name: round(others[name], 12)))
+    chosen = held_out_choices(by_technique)
     counts = Counter(chosen).most_common()
     text = counts[0][0] if len(counts) == 1 else ", ".join(f"{name} ({count})" for name, count in counts)
     return text, tuple(by_technique[name][place] for place, name in enumerate(chosen))

@@ -98,8 +98,9 @@ def _front(lab: Laboratory) -> list[Row]:
             splits = [name for name in MINIFLOATS if parse(name).width == bits]
             if not splits:
                 continue
-            best = held_out_best([found[name][technique] for name in splits for technique in TECHNIQUES])
-            integer = held_out_best(list(found[f"int{bits}"].values()))
+            best = held_out_best({f"{name}, {technique}": found[name][technique]
+                                  for name in splits for technique in TECHNIQUES})
+            integer = held_out_best(found[f"int{bits}"])
             difference = paired_difference(best, integer)
             gains += [difference.mean] * (bits in (4, 5, 6))
             rows.append(Row(
@@ -123,7 +124,7 @@ def _spread(best: Sequence[float], integer: Sequence[float]) -> str:
 
 def _on_front(table: Table, found: Accuracies, network: str, target: str) -> Row:
     measured = {name: row for name in found if (row := accumulator(table, name, target)) is not None}
-    rated = [Rated(accuracies=held_out_best(list(found[name].values())), cost=row.lut, low=row.lut, high=row.lut)
+    rated = [Rated(accuracies=held_out_best(found[name]), cost=row.lut, low=row.lut, high=row.lut)
              for name, row in measured.items()]
     front = [name for name, standing in zip(measured, standings(rated), strict=True) if standing is Standing.FRONT]
     integers = [name for name in front if name in INTEGERS]
