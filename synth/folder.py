@@ -29,11 +29,12 @@ def check_output_folder(folder: Path, marker: str = MARKER) -> None:
     try:
         if folder.exists() and not folder.is_dir():
             raise UsageError(f"Output folder must be a folder, not the file {str(folder)!r}; name another with --out")
-        if folder.is_dir() and not (folder / marker).exists():
-            others = sorted(path.name for path in folder.iterdir())
-            if others:
+        # One look decides: a build that ends at this moment may take the folder away and put another in its place.
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            names = sorted(path.name for path in folder.iterdir())
+            if names and marker not in names:
                 raise UsageError(f"Output folder must be empty or an earlier build, not {str(folder)!r}, which holds "
-                                 f"{others[0]!r}; name another with --out")
+                                 f"{names[0]!r}; name another with --out")
     except (OSError, ValueError) as error:
         raise StorageError(f"Output folder must be readable, not {str(folder)!r} ({_reason(error)}); "
                            "name another with --out") from error

@@ -336,5 +336,5 @@ def find_device(target: Target, name: str | None, *, dsp: bool = False) -> tuple
         raise UsageError(f"Device must be one of {', '.join(devices)} for {target.name}, not {name!r}{mend}")
     if dsp and not devices[name].has_dsps:
         choices = ", ".join(key for key, device in devices.items() if device.has_dsps)
-        raise UsageError(f"Device must have hard multipliers for --dsp, as {choices} has, not {name!r}")
+        raise UsageError(f"Device must have hard multipliers for --dsp, as one of {choices}, not {name!r}")
     return name, devices[name]

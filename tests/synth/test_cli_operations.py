@@ -123,7 +123,7 @@ def test_a_family_with_forms_of_its_own_has_its_own_verilog(capsys, workplace):
     (["--op", "convert", "--fmt", "e4m3", "--out-fmt", "e2m1", "--random-source", "lfsr"],
      "Random source must be left out unless --rounding is stochastic"),
     (["--fmt", "int8", "--dsp", "--target", "ice40", "--device", "hx8k"],
-     "Device must have hard multipliers for --dsp, as up5k has, not 'hx8k'"),
+     "Device must have hard multipliers for --dsp, as one of up5k, u4k, not 'hx8k'"),
     (["--op", "emac", "--fmt", "e4m3", "--board", "icebreaker"], "Board must be left out for emac"),
 ])
 def test_a_wrong_request_is_refused_by_name(capsys, workplace, arguments, text):

@@ -133,6 +133,22 @@ def test_hostile_names_are_only_names(tmp_path, name):
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
+def test_a_build_that_goes_while_it_is_looked_at_is_in_nobodys_way(tmp_path, monkeypatch):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / "measurement.json").touch()
+    path_type, look = type(folder), type(folder).iterdir
+
+    def iterdir(path):
+        if path == folder and folder.exists():
+            folder.rename(tmp_path / "old")
+        return look(path)
+
+    monkeypatch.setattr(path_type, "iterdir", iterdir)
+    check_output_folder(folder)
+    assert not folder.exists()
+
+
 def test_builds_of_the_same_thing_at_once_leave_one_whole_folder(tmp_path):
     errors = []
 

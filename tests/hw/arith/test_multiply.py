@@ -90,6 +90,7 @@ def test_wide_formats_on_corners_and_random_pairs(tmp_path):
     assert_right_on(multipliers, tmp_path, vectors=4_000, seed=2)
 
 
+@pytest.mark.slow
 def test_widest_formats_on_corners_and_random_pairs(tmp_path):
     double, int64 = parse("float16:exponent_bits=11,fraction_bits=52,bias=1023"), FixedPointFormat(width=64)
     multipliers = [Multiplier(double), Multiplier(int64), Multiplier(double, int64, double)]
