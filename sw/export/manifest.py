@@ -138,6 +138,9 @@ class Manifest:
         except (KeyError, AttributeError) as error:
             raise ValueError(f"Manifest must have the fields of schema version {SCHEMA_VERSION}, "
                              f"not lack {error}") from error
+        except TypeError as error:
+            raise ValueError(f"Manifest must have the fields of schema version {SCHEMA_VERSION} in their types, "
+                             f"not in others: {error}") from error
 
 
 def _layer(description: Mapping[str, Any]) -> PreparedLayer:

@@ -328,7 +328,9 @@ class _Builder:
             if scale is not None and scale.numel() != 1:
                 raise ValueError("Scale must be one number where no weights are quantized, not of shape "
                                  f"{tuple(scale.shape)}")
-            quantizer = ScaledQuantizer(codes.format, scale, codes.zero_point)
+            if not bool((codes.zero_point == (0 if point is None else point)).all()):
+                raise ValueError("Zero point must be that of the QuantizeLinear before it")
+            quantizer = ScaledQuantizer(codes.format, scale, codes.zero_point, quotient_first=True)
             self._values[output] = self._quantized(quantizer, node.name or output, codes.source,
                                                    *((codes.scale,) if scale is None else ()))
             return
@@ -338,7 +340,7 @@ class _Builder:
         values = constant.value
         scale = _along(scale, values, axis, attributes.get("block_size", 0))
         point = torch.zeros(()) if point is None else _along(point, values, axis, attributes.get("block_size", 0))
-        quantizer = ScaledQuantizer(constant.format, scale, point)
+        quantizer = ScaledQuantizer(constant.format, scale, point, quotient_first=True)
         self._weights[output] = Weights(name=source, value=(values - point) * scale, quantizer=quantizer)
 
 

@@ -45,7 +45,7 @@ class Weights:
             parts = [None if part is None else part.expand(self.value.shape).permute(axes)
                      for part in (quantizer.scale, quantizer.zero_point)]
             quantizer = ScaledQuantizer(quantizer.format, *parts, rounding=quantizer.rounding,
-                                        overflow=quantizer.overflow)
+                                        overflow=quantizer.overflow, quotient_first=quantizer.quotient_first)
         return replace(self, value=self.value.permute(axes).contiguous(), quantizer=quantizer)
 
     @property

@@ -134,7 +134,7 @@ def global_max_pool(x: Tensor) -> Tensor:
 
 
 def clip(x: Tensor, min: Tensor | float | None = None, max: Tensor | float | None = None) -> Tensor:
-    low, high = (float(bound) if isinstance(bound, Tensor) else bound for bound in (min, max))
+    low, high = (bound.item() if isinstance(bound, Tensor) else bound for bound in (min, max))
     return x if low is None and high is None else x.clamp(low, high)
 
 

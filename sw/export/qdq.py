@@ -15,9 +15,11 @@ from sw.formats import FixedPointFormat, ScalarFormat
 from sw.ptq.config import Granularity
 from sw.ptq.tensor_quantizer import TensorQuantizer
 
-# Blocks of weights, and the types INT4 and INT16, came with version 21; FLOAT4E2M1 with 23.
+# Blocks of weights, and the types INT4 and INT16, came with version 21; FLOAT4E2M1 with 23, and with version 11 of the
+# file. In between, the operators that there were got more types and kept their meaning, so that a graph of version 21
+# is one of 23: traced for 23 it would have the new operator Attention, which few programs know.
 _OPSET = 21
-_OPSET_FLOAT4 = 23
+_OPSET_FLOAT4, _IR_FLOAT4 = 23, 11
 
 _FLOAT_TYPES = {fmt: name for name, fmt in CODE_FORMATS.items() if name.startswith("FLOAT")}
 
@@ -60,9 +62,11 @@ def save_onnx_qdq(model: nn.Module, path: str | os.PathLike[str], example_inputs
     """
     path = checked_path(path, ".onnx")
     types = {_type_of(quantizer)[0] for quantizer in quantizers_of(model)}
-    opset = _OPSET_FLOAT4 if "FLOAT4E2M1" in types else _OPSET
-    traced = trace(model, example_inputs, opset=opset, dynamic_batch=dynamic_batch)
+    traced = trace(model, example_inputs, opset=_OPSET, dynamic_batch=dynamic_batch)
     proto = replaced(traced, lambda writer, name, inputs, output: _build(writer, traced, name, inputs, output))
+    if "FLOAT4E2M1" in types:
+        standard, = (entry for entry in proto.opset_import if entry.domain in ("", "ai.onnx"))
+        standard.version, proto.ir_version = _OPSET_FLOAT4, max(proto.ir_version, _IR_FLOAT4)
     save_proto(proto, path)
 
 

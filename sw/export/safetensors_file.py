@@ -62,7 +62,9 @@ def save_safetensors(model: nn.Module, path: str | os.PathLike[str], *, packed: 
     path = checked_path(path, ".safetensors")
     safetensors = required("safetensors.torch", "to write safetensors files")
     _check_calibrated(model)
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()}
+    repeated = tuple(_repeated(model))
+    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in model.state_dict().items()
+               if not (repeated and name.startswith(repeated))}
     codes: dict[str, Json] = {}
     if packed:
         for name, (layer, key) in weight_quantizers(model).items():
@@ -200,7 +202,7 @@ def _merged(model: nn.Module, manifest: Manifest) -> list[str]:
 
 def _check_tensors(model: nn.Module, manifest: Manifest, tensors: dict[str, Tensor], merged: list[str]) -> None:
     """Refuse tensors of another model, before anything is changed."""
-    gone = tuple(f"{name}." for name in merged)
+    gone = (*(f"{name}." for name in merged), *_repeated(model))
     own = {key: tensor for key, tensor in model.state_dict().items() if not (gone and key.startswith(gone))}
     inside = tuple(f"{layer.name}." if layer.name else "" for layer in manifest.layers)
     modules = dict(model.named_modules())
@@ -216,6 +218,16 @@ def _check_tensors(model: nn.Module, manifest: Manifest, tensors: dict[str, Tens
         if key not in tensors and key not in packed:
             raise ValueError(f"Tensor {key!r} must be one of the saved model, as it is of the model, not missing; "
                              f"{_MEND}")
+
+
+def _repeated(model: nn.Module) -> dict[str, str]:
+    """Return the further names of modules that a model has in several places, and their first ones, dots included."""
+    first: dict[nn.Module, str] = {}
+    found = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        if first.setdefault(module, name) != name:
+            found[f"{name}."] = f"{first[module]}."
+    return found
 
 
 def _is_added(key: str, modules: dict[str, nn.Module]) -> bool:
@@ -235,7 +247,7 @@ def _add_parts(model: nn.Module, tensors: dict[str, Tensor]) -> None:
         if last == SMOOTHING:
             attach_smoothing(modules[name], tensor)
         else:
-            modules[name].bias = nn.Parameter(tensor.clone())
+            modules[name].bias = nn.Parameter(tensor.to(modules[name].weight.device, copy=True))
 
 
 def _load(model: nn.Module, manifest: Manifest, tensors: dict[str, Tensor]) -> None:
@@ -250,6 +262,9 @@ def _load(model: nn.Module, manifest: Manifest, tensors: dict[str, Tensor]) -> N
             fmt = layers[name].weight_quantizer.format
             tensors[f"{name}.scale"] = from_codes(_unpacked(tensors, each["scales"]), fmt.scale)
     packed = {each["parameter"] for each in manifest.codes.values()}
+    for further, name in _repeated(model).items():
+        tensors |= {further + key[len(name):]: tensor for key, tensor in tensors.items() if key.startswith(name)}
+        packed |= {further + key[len(name):] for key in packed if key.startswith(name)}
     try:
         missing, unexpected = model.load_state_dict(tensors, strict=False)
     except (RuntimeError, ValueError) as error:

@@ -80,6 +80,8 @@ def checked_examples(example_inputs: Tensor | Sequence[Tensor]) -> tuple[Tensor,
     TypeError, ValueError
         If they are not tensors, or there is none.
     """
+    if not isinstance(example_inputs, (Tensor, Sequence)):
+        raise TypeError(f"Example inputs must be tensors, not {type(example_inputs).__name__!r}")
     inputs = (example_inputs,) if isinstance(example_inputs, Tensor) else tuple(example_inputs)
     for tensor in inputs:
         if not isinstance(tensor, Tensor):
@@ -115,6 +117,9 @@ def trace(model: nn.Module, example_inputs: Tensor | Sequence[Tensor], *, opset:
     quantizers_of(model)
     inputs = checked_examples(example_inputs)
     _check_packages()
+    if dynamic_batch and not all(tensor.ndim for tensor in inputs):
+        raise ValueError("Example inputs must each have a first dimension for it to vary, not be of shape (); "
+                         "dynamic_batch=False asks for less")
     if dynamic_batch:  # a batch of one is taken for a constant
         inputs = tuple(torch.cat([tensor, tensor]) if len(tensor) == 1 else tensor for tensor in inputs)
     model = copy.deepcopy(model).eval()

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from sw.formats import ScalarFormat
+from sw.formats import BlockFormat, ScalarFormat
 from sw.ptq.batches import run
+from sw.ptq.config import Granularity
 from sw.ptq.quantize import quantized_layers
 from sw.quantize import fake_quantize
 from sw.reference.accumulator_width import format_grid, sum_grid
@@ -82,7 +83,24 @@ def _weight_integers(name: str, layer: nn.Module) -> Tensor:
     if bool((scale != scale[..., :1]).any()):
         raise ValueError(f"Weights must have one scale for all products of a sum to have an accumulator's range, not "
                          f"several in layer {name!r}; take a scale for each channel")
+    if _scales_within_a_sum(layer, matrix.shape[-1]):
+        raise ValueError(f"Inputs must have one scale for all products of a sum to have an accumulator's range, not "
+                         f"several in layer {name!r}; take a scale for the tensor or for each token")
     return _integers(matrix, scale, layer.weight_quantizer.element_format)
+
+
+def _scales_within_a_sum(layer: nn.Module, terms: int) -> bool:
+    """Whether inputs are scaled by groups or blocks of channels, of which a sum has more than one."""
+    quantizer = layer.input_quantizer
+    if isinstance(quantizer.format, BlockFormat):
+        size = quantizer.format.block_size
+    elif quantizer.config.granularity is Granularity.GROUP:
+        size = quantizer.config.group_size
+    else:
+        return False
+    channels = layer.canonical(layer.weight).shape[layer.input_axis]
+    # Each element of a window has scales of its own, and so has each group of a convolution that begins within one.
+    return terms > channels or size < channels * layer.weight_groups
 
 
 def _integers(values: Tensor, scale: Tensor, fmt: ScalarFormat) -> Tensor:
@@ -97,8 +115,8 @@ def _observe(model: nn.Module, layers: dict[str, nn.Module], integers: dict[str,
     extremes: dict[str, tuple[float, float]] = {}
 
     def hook(name: str) -> Any:
-        def watch(layer: nn.Module, arguments: tuple[Tensor, ...]) -> None:
-            x = arguments[0].detach()
+        def watch(layer: nn.Module, arguments: tuple[Tensor, ...], keywords: dict[str, Tensor]) -> None:
+            x = (arguments[0] if arguments else next(iter(keywords.values()))).detach()
             quantizer = layer.input_quantizer
             scale = quantizer.expanded_scale(x)
             values = layer.input_matrix(_integers(x, scale, quantizer.element_format))
@@ -107,7 +125,7 @@ def _observe(model: nn.Module, layers: dict[str, nn.Module], integers: dict[str,
             extremes[name] = min(low, float(sums.amin())), max(high, float(sums.amax()))
         return watch
 
-    handles = [layer.register_forward_pre_hook(hook(name)) for name, layer in layers.items()]
+    handles = [layer.register_forward_pre_hook(hook(name), with_kwargs=True) for name, layer in layers.items()]
     try:
         run(model, batches)
     finally:

@@ -57,7 +57,8 @@ def correct_bias_(model: nn.Module, batches: Batches, *, reference: nn.Module | 
     with float_reference(model, reference) as floats, ExitStack() as stack:
         for name, layer in layers.items():
             hook = _observing(floats.get_submodule(name), errors[name])
-            stack.callback(layer.register_forward_hook(hook, with_kwargs=True).remove)
+            # Before the user's own hooks, whose changes of an output are no error of the quantizers.
+            stack.callback(layer.register_forward_hook(hook, with_kwargs=True, prepend=True).remove)
         run(model, batches, progress)
     corrections = {name: _mean(layer, errors[name]) for name, layer in layers.items() if errors[name].count
                    and (layer.bias is not None or (add_missing and "bias" in layer._parameters))}

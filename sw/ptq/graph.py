@@ -6,13 +6,13 @@ import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import torch
-from torch import fx, nn
+from torch import Tensor, fx, nn
 
 from sw.ptq.scaled_layer import LAYERS, NORMS
 from sw.ptq.tensor_quantizer import TensorQuantizer
@@ -32,10 +32,13 @@ class TracedModel:
     model : torch.nn.Module
     graph : torch.fx.Graph
         Calls to leaf modules by their names in the model, to functions, and to methods of tensors.
+    constants : dict of tensors
+        Those that a forward computed without its arguments, by the names that ``get_attr`` nodes read them under.
     """
 
     model: nn.Module
     graph: fx.Graph
+    constants: dict[str, Tensor] = field(default_factory=dict)
 
     def module(self, node: fx.Node) -> nn.Module:
         """Return the module that a ``call_module`` node calls."""
@@ -46,7 +49,9 @@ class TracedModel:
         return sum(node.op == "call_module" and node.target == name for node in self.graph.nodes)
 
     def attribute(self, node: fx.Node) -> Any:
-        """Return the parameter or buffer that a ``get_attr`` node reads."""
+        """Return the parameter, buffer or constant that a ``get_attr`` node reads."""
+        if node.target in self.constants:
+            return self.constants[node.target]
         parent, _, name = node.target.rpartition(".")
         return getattr(self.model.get_submodule(parent), name)
 
@@ -139,7 +144,11 @@ def trace(model: nn.Module, *, leaves: Leaves = ()) -> TracedModel:
         with _attributes_kept(model), warnings.catch_warnings():
             # The tracer warns that it cannot guard defaults of some types; the graph is read here, and never run.
             warnings.simplefilter("ignore")
+            before = set(vars(model))
             graph = tracer.trace(model, concrete_args=defaults)
+            # The tracer leaves constants in the model as attributes, which do not stay there.
+            constants = {name: value for name, value in vars(model).items()
+                         if name not in before and isinstance(value, Tensor)}
     except Exception as error:
         where = (f"layer {tracer.inside[-1][0]!r} of type {type(tracer.inside[-1][1]).__name__}" if tracer.inside
                  else f"its own forward, of type {type(model).__name__}")
@@ -147,7 +156,7 @@ def trace(model: nn.Module, *, leaves: Leaves = ()) -> TracedModel:
             f"Model must be traceable by torch.fx, not stopped in {where}{_line(error.__traceback__)} by "
             f"{type(error).__name__}: {error}; name the type of a module that holds this line in leaves=, or leave "
             "merging and equalization out: SmoothQuant(folded=False) needs no graph") from error
-    return TracedModel(model=model, graph=graph)
+    return TracedModel(model=model, graph=graph, constants=constants)
 
 
 @contextmanager

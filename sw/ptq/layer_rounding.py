@@ -100,15 +100,20 @@ def float_reference(model: nn.Module, reference: nn.Module | None) -> Iterator[n
 def visits(model: nn.Module, batches: Batches) -> list[list[Visit]]:
     """Run a batch through a model, and return the layers whose weights are quantized, in the order of their first run.
 
+    Batches follow until each layer has run, or there are no more.
+
     Layers that are given the very same tensor come together, with the first of them: none depends on the others, and
     one pass serves them all. So do the projections of an attention, and the branches of a residual. Layers that the
-    batch does not reach are left out.
+    batches do not reach are left out.
     """
     counts: dict[str, int] = {}
     inputs: dict[str, tuple[Tensor, int]] = {}
+    waiting: set[str] = set()
 
     def noting(name: str) -> Callable[..., None]:
         def hook(_: nn.Module, positional: tuple[Tensor, ...], keywords: dict[str, Tensor]) -> None:
+            if name not in waiting:
+                return  # it ran in a batch before
             x = _input(positional, keywords)
             counts[name] = counts.get(name, 0) + 1
             # Kept until the end, so that no other tensor gets its identity.
@@ -119,10 +124,13 @@ def visits(model: nn.Module, batches: Batches) -> list[list[Visit]]:
     with ExitStack() as stack:
         for name, layer in layers.items():
             if layer.weight_quantizer is not None:
+                waiting.add(name)
                 stack.callback(layer.register_forward_pre_hook(noting(name), with_kwargs=True).remove)
         for positional, keywords in each(model, batches):
             model(*positional, **keywords)
-            break
+            waiting -= counts.keys()
+            if not waiting:
+                break
     together: dict[object, list[Visit]] = {}
     for name, calls in counts.items():
         x, version = inputs[name]

@@ -20,6 +20,8 @@ class QuantizedLayer:
 
     As matrices, weights are (groups, rows, columns): a row for each output channel of a group, a column for each
     product in its sum. ``output = input_matrix @ weight_matrix.mT`` holds in each group.
+
+    ``forward`` takes its argument by the name that it has in torch, ``input``: models may use it.
     """
 
     weight_quantizer: TensorQuantizer | None
@@ -135,9 +137,9 @@ def swap_class(layer: nn.Module, kind: type[nn.Module]) -> None:
 class QuantizedLinear(QuantizedLayer, nn.Linear):
     """A ``torch.nn.Linear`` whose weights and inputs are rounded."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Return the layer's output, (..., outputs), for inputs (..., inputs)."""
-        return functional.linear(self.quantized_input(x), self.quantized_weight(), self.bias)
+        return functional.linear(self.quantized_input(input), self.quantized_weight(), self.bias)
 
     def input_matrix(self, x: Tensor) -> Tensor:
         """Return the input, (..., inputs), as a matrix for the one group."""
@@ -153,12 +155,12 @@ class _QuantizedConvolution(QuantizedLayer):
     def input_axis(self) -> int:
         return -1 - len(self.kernel_size)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, input: Tensor) -> Tensor:
         """Return the layer's output for inputs (N, C, ...) or (C, ...).
 
         Padding comes after rounding: every format has a zero, and other padding repeats rounded inputs.
         """
-        return self._conv_forward(self.quantized_input(x), self.quantized_weight(), self.bias)
+        return self._conv_forward(self.quantized_input(input), self.quantized_weight(), self.bias)
 
     def input_matrix(self, x: Tensor) -> Tensor:
         """Return the windows of an input, padded: (groups, N * positions, columns)."""
@@ -198,11 +200,11 @@ class QuantizedConvTranspose2d(QuantizedLayer, nn.ConvTranspose2d):
         """Do the opposite of :meth:`canonical`, which is the same."""
         return self.canonical(weight)
 
-    def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
+    def forward(self, input: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return the layer's output for inputs (N, C, H, W) or (C, H, W)."""
-        output_padding = self._output_padding(x, output_size, self.stride, self.padding, self.kernel_size, 2,
+        output_padding = self._output_padding(input, output_size, self.stride, self.padding, self.kernel_size, 2,
                                               self.dilation)
-        return functional.conv_transpose2d(self.quantized_input(x), self.quantized_weight(), self.bias, self.stride,
+        return functional.conv_transpose2d(self.quantized_input(input), self.quantized_weight(), self.bias, self.stride,
                                            self.padding, output_padding, self.groups, self.dilation)
 
     def input_matrix(self, x: Tensor) -> Tensor:

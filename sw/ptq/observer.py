@@ -23,7 +23,8 @@ class Observer:
     ``ABSMAX`` keeps the largest magnitude. ``PERCENTILE`` keeps the largest elements, so that the percentile is that of
     everything observed, however it was cut into batches (Brevitas takes that of each batch, and the mean): exactly, as
     long as the elements above it are at most 16,384 or, beyond, no part of the stream holds more than four times its
-    share of them. ``MSE`` keeps up to 524,288 elements, equally far apart in the stream, and the largest magnitude.
+    share of them; otherwise it is the smallest element that was kept, which is above. ``MSE`` keeps up to 524,288
+    elements, equally far apart in the stream, and the largest magnitude.
 
     Parameters
     ----------
@@ -87,5 +88,6 @@ class Observer:
         if rule.statistic is ScaleStatistic.PERCENTILE:
             assert self._tail is not None
             from_top = self._count - percentile_rank(rule.percentile, self._count)
-            statistic = self._tail[from_top]
+            # Where the stream began with most of its largest elements, more of the others would have had to be kept.
+            statistic = self._tail[min(from_top, len(self._tail) - 1)]
         return scale_of(statistic, self._format, power_of_two=rule.power_of_two)

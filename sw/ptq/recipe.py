@@ -36,6 +36,8 @@ class Recipe:
     weights : GPTQ or GPFQ, optional
         How weights are rounded; to the nearest if None.
     learned_rounding : LearnedRounding, optional
+        It starts from the float weights, not from what ``weights`` made of them, and decides on all of them that the
+        batches reach: where both are given, the result is that of this one alone.
     bias_correction : bool
 
     Raises

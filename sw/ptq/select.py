@@ -115,11 +115,30 @@ def _kind_of(layer: nn.Module, name: str) -> type[nn.Module]:
     if is_parametrized(layer):
         raise ValueError(f"{where} must have plain parameters to be quantized, not parametrized ones; "
                          "see torch.nn.utils.parametrize.remove_parametrizations, or leave it out with filter_fn")
+    computed = next((key for key in _weights_of(layer) if not _is_own(layer, key)), None)
+    if computed is not None:
+        raise ValueError(f"{where} must have weights of its own to be quantized, not a {computed!r} that a hook "
+                         "computes for each call; see torch.nn.utils.prune.remove, remove_spectral_norm and "
+                         "remove_weight_norm, or leave it out with filter_fn")
     kind = ALL_KINDS.get(type(layer))
     if kind is None:
         raise TypeError(f"{where} must be exactly one of {_NAMES} to be quantized, not their subclass "
                         f"{type(layer).__name__}, which may compute something else; leave it out with filter_fn")
     return kind
+
+
+def _weights_of(layer: nn.Module) -> tuple[str, ...]:
+    """Return the names of the weights of a layer."""
+    if not isinstance(layer, nn.MultiheadAttention):
+        return ("weight",)
+    packed = ("in_proj_weight",) if layer._qkv_same_embed_dim else ("q_proj_weight", "k_proj_weight", "v_proj_weight")
+    return (*packed, "out_proj.weight")
+
+
+def _is_own(layer: nn.Module, key: str) -> bool:
+    """Whether a weight is a parameter: what is written to anything else, the next call would compute anew."""
+    owner, _, name = key.rpartition(".")
+    return name in layer.get_submodule(owner)._parameters
 
 
 def _check_shared(model: nn.Module, chosen: dict[str, Choice]) -> None:

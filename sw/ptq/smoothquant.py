@@ -126,8 +126,8 @@ def smooth_(model: nn.Module, batches: Batches, options: SmoothQuant | None = No
     factors = {name: equalizing_factors(largest, _range(name, weights[name]), alpha=options.alpha)
                for name, largest in activations.items()}
     for name, layer_factors in factors.items():
+        attach_smoothing(layers[name], layer_factors)  # first: it refuses factors beyond the type of the weights
         weights[name].rescale(inputs=1 / layer_factors)
-        attach_smoothing(layers[name], layer_factors)
     return Smoothed(factors=factors, regions=())
 
 

@@ -213,11 +213,12 @@ class TensorQuantizer(nn.Module):
         return expanded(scale.to(work_dtype(x)), x, self._granularity, self._axis, self._config.group_size)
 
     def _dynamic_scale(self, x: Tensor) -> Tensor:
-        scale = self._scalar_scales(x.detach().to(work_dtype(x)))
-        if is_readable(scale) and not bool(torch.isfinite(scale).all()):
+        work = x.detach().to(work_dtype(x))
+        # Not told by the scale: a percentile does not see an outlier, and a search cannot compare errors with a NaN.
+        if is_readable(work) and not bool(torch.isfinite(work).all()):
             raise ValueError(f"{self._subject} must be finite to be scaled dynamically, not with an infinity or a NaN, "
                              f"{self._at}")
-        return scale
+        return self._scalar_scales(work)
 
     def _block_factors(self, x: Tensor, fmt: BlockFormat) -> Tensor:
         if self._dynamic:

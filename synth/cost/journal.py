@@ -48,6 +48,28 @@ def _cache_errors(place: Path) -> Iterator[None]:
                            "another folder. Earlier rows are untouched") from error
 
 
+@contextlib.contextmanager
+def sole_writer() -> Iterator[None]:
+    """Be the only one of this user's sweeps that extends the file of a table, waiting for another one's end.
+
+    Raises
+    ------
+    StorageError
+        If the cache cannot be written.
+    """
+    from filelock import FileLock
+
+    place = journal_path().with_name("tables.lock")
+    with _cache_errors(place):
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class Journal:
     """The rows that this user's sweeps have finished, by key; a later row of a key replaces an earlier one.
 

@@ -114,7 +114,7 @@ class LayerCost:
                 "dsp": self.macs * self.mac.dsp, "ff": round(self.macs * self.mac.ff),
                 "bram": self.weight_rams + self.activation_rams, "weight_bytes": self.weight_bytes,
                 "moved_bytes": self.moved_bytes, "lut_cycles": round(self.lut_cycles),
-                "provenance": self.mac.provenance.value}
+                "provenance": self.mac.provenance.value, "extrapolates": list(self.mac.extrapolates)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,6 +27,8 @@ def layer_shapes(model: Any, example: Any) -> list[LayerShape]:
     import torch
     from torch import nn
 
+    from sw.ptq.batches import evaluating
+
     layers: dict[str, LayerShape] = {}
     names = {module: name for name, module in model.named_modules()}
 
@@ -35,19 +37,22 @@ def layer_shapes(model: Any, example: Any) -> list[LayerShape]:
             raise UsageError(f"Layer must be used once in a network that is costed, not twice: {shape.name!r}")
         layers[shape.name] = shape
 
-    def linear(module: Any, inputs: Any, _output: Any) -> None:
-        x = inputs[0]
+    def given_to(arguments: Any, keywords: Any) -> Any:
+        return arguments[0] if arguments else keywords["input"]
+
+    def linear(module: Any, arguments: Any, keywords: Any, _output: Any) -> None:
+        x = given_to(arguments, keywords)
         add(LayerShape(name=names[module], channels=module.out_features, terms=module.in_features, inputs=x.numel(),
                        positions=x.numel() // module.in_features))
 
-    def convolution(module: Any, inputs: Any, output: Any) -> None:
+    def convolution(module: Any, arguments: Any, keywords: Any, output: Any) -> None:
         if module.transposed:
             raise UsageError(f"Layer must be linear or a convolution to be costed, not the transposed one "
                              f"{names[module]!r}")
         positions = output.numel() // module.out_channels
         terms = module.weight.numel() // module.out_channels
         add(LayerShape(name=names[module], channels=module.out_channels, positions=positions, terms=terms,
-                       inputs=inputs[0].numel(), groups=module.groups))
+                       inputs=given_to(arguments, keywords).numel(), groups=module.groups))
 
     def attention(module: Any, arguments: Any, keywords: Any, _output: Any) -> None:
         given = dict(zip(("query", "key", "value"), arguments, strict=False)) | keywords
@@ -66,15 +71,13 @@ def layer_shapes(model: Any, example: Any) -> list[LayerShape]:
         if isinstance(module, nn.MultiheadAttention):
             handles.append(module.register_forward_hook(attention, with_kwargs=True))
         elif module not in inside and isinstance(module, nn.Linear):
-            handles.append(module.register_forward_hook(linear))
+            handles.append(module.register_forward_hook(linear, with_kwargs=True))
         elif module not in inside and isinstance(module, convolutions):
-            handles.append(module.register_forward_hook(convolution))
-    training = model.training
+            handles.append(module.register_forward_hook(convolution, with_kwargs=True))
     try:
-        with torch.no_grad():
-            model.eval()(example)
+        with torch.no_grad(), evaluating(model):
+            model(example)
     finally:
-        model.train(training)
         for handle in handles:
             handle.remove()
     if not layers:

@@ -192,7 +192,8 @@ class Table:
         """
         row = self.get(point, target)
         if row is None:
-            alike = [other for other in self._alike.get(_stem(point), ()) if (other, target) in self._entries]
+            alike = [other for other in self._alike.get(_stem(point), ())
+                     if isinstance(self.get(other, target), Measured)]
             width = point.width() if alike else None
             row = next((self.get(other, target) for other in alike if other.width() == width), None)
         return row if isinstance(row, Measured) else None
@@ -289,6 +290,8 @@ class Table:
 def _entries_of(document: Mapping[str, Any]) -> Iterator[tuple[Row, Conditions]]:
     """Read a table's document; points are canonical in the file already."""
     columns = document["columns"]
+    if tuple(columns["points"]) != _POINT_COLUMNS:  # a point would lack what it is known by
+        raise ValueError(f"its points have the columns {', '.join(columns['points'])}")
     points = [Point.trusted(dict(zip(columns["points"], values, strict=True))) for values in document["points"]]
     ways = [Conditions.from_json(way) for way in document["conditions"]]
     for values in document["rows"]:

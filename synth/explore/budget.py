@@ -49,6 +49,11 @@ class Budget:
         """Whether every limit is kept."""
         return all(excess <= 0 for excess in self.excesses(figures).values())
 
+    def axes(self) -> tuple[Axis, ...]:
+        """Return the axes of cost that have a limit."""
+        limits = ((Axis.LUT, self.max_lut), (Axis.BYTES, self.max_bytes))
+        return tuple(axis for axis, limit in limits if limit is not None)
+
     def limits(self) -> dict[str, float]:
         """Return the limits there are, by option."""
         options = {"--max-lut": self.max_lut, "--max-bytes": self.max_bytes, "--min-accuracy": self.min_accuracy}

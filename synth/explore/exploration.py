@@ -137,7 +137,8 @@ def explore(plan: Plan, evaluator: Evaluator, *, folder: Path, jobs: int, consol
     first = _networks(evaluations, plan.seeds[:1], console)[plan.seeds[0]]
     costing = Costing(axis=plan.axis, layers=first.layers, owners=first.owners, **plan.costing)
     candidates = [Candidate(label=choice.label, assignment=uniform(choice)) for choice in plan.choices]
-    costs = {candidate.label: _cost(costing, candidate.assignment) for candidate in candidates}
+    limits = () if plan.search is None else plan.search.budget.axes()
+    costs = {candidate.label: _cost(costing, candidate.assignment, limits) for candidate in candidates}
     if plan.search is not None:
         _check_search(plan, costing, first, costs)
     prepared = _networks(evaluations, plan.seeds, console)
@@ -162,8 +163,11 @@ def _networks(evaluations: Evaluations, seeds: Sequence[int], console: Console) 
         return evaluations.prepare(seeds, progress)
 
 
-def _cost(costing: Costing, assignment: Assignment) -> Cost | str:
+def _cost(costing: Costing, assignment: Assignment, limits: Sequence[Axis]) -> Cost | str:
+    """Return a cost, or why there is none; there has to be one on every axis that has a limit, too."""
     try:
+        for axis in limits:
+            costing.on(axis).cost(assignment)
         return costing.cost(assignment)
     except UnknownCost as reason:
         return str(reason)

@@ -156,6 +156,8 @@ def _own(evaluator: NetworkEvaluator, seed: int) -> _Loaded:
     except ValueError as error:
         raise UsageError(str(error)) from error
     state = _digest(model)
+    # What forward computes shows in no parameter: the code is part of the network.
+    state.update(Path(evaluator.model.rpartition(":")[0]).read_bytes())
     for file, label in folder.files:
         stat = file.stat()
         name = file.relative_to(folder.path).as_posix()
@@ -218,8 +220,10 @@ def own_model(place: str) -> Any:
     return model
 
 
-def check_model(model: str, data: str | None) -> None:
-    """Refuse a model that is neither ours nor a place in a file, and data where there is no use for it.
+def check_model(model: str, data: str | None) -> str:
+    """Return a model's name as :class:`NetworkEvaluator` takes it, whatever its case if it is one of ours.
+
+    Refuse a model that is neither ours nor a place in a file, and data where there is no use for it.
 
     Raises
     ------
@@ -230,10 +234,10 @@ def check_model(model: str, data: str | None) -> None:
         if data is None:
             raise UsageError(f"Data must be given for a model of your own, not left out: --data FOLDER with one "
                              f"folder of images a class, for {model!r}")
-        return
+        return model
     if data is not None:
         raise UsageError(f"Data must be left out for {model!r}, which has its own, not {data!r}")
-    find_name("Model", model, (*NETWORKS, "path.py:function"))
+    return find_name("Model", model, (*NETWORKS, "path.py:function"))
 
 
 def _config(choice: Choice) -> Any:

@@ -125,7 +125,7 @@ def search(spec: Search, *, trials: int, jobs: int, first: Sequence[tuple[Assign
     jobs : int
         Processes.
     first : sequence of (assignment, technique)
-        What a new study tries before it chooses by itself.
+        What a study tries before it chooses by itself; what it has tried before is left out.
     progress : Progress
         Told of each trial.
 
@@ -139,10 +139,10 @@ def search(spec: Search, *, trials: int, jobs: int, first: Sequence[tuple[Assign
         If the database cannot be used.
     """
     with open_study(spec.storage, spec.study, identity=spec.identity, sampler=_sampler(spec, 0)) as study:
-        if not study.get_trials(deepcopy=False):
-            for assignment, technique in first:
-                study.enqueue_trial(spec.parameters(assignment, technique))
         done = len(_complete(study))
+        if done < trials:  # those that a study has already are not tried twice: one killed in between has some alone
+            for assignment, technique in first:
+                study.enqueue_trial(spec.parameters(assignment, technique), skip_if_exists=True)
         for _ in range(min(done, trials)):
             progress.advance()
         left = TimeLeft(max(0, trials - done))

@@ -43,12 +43,16 @@ def _cost(lab: Laboratory) -> list[Row]:
     for target in TARGETS:
         lab.step(f"{target}: exact accumulators of {TERMS:,} terms, from the table of measurements")
         for order in (*orders_within_widths(table, target), order_of_eight_bits(table, target)):
+            if order.holds is None:
+                continue  # nothing was compared: a row would hold without a measurement
             falls = sum(high <= low for low, high in zip(order.lut, order.lut[1:], strict=False))
+            missing = f"; not measured: {', '.join(order.missing)}" if order.missing else ""
             rows.append(Row(
-                quantity=f"{target}: steps down in " + " < ".join(order.formats), unit="steps", ours=falls, paper=0,
+                quantity=f"{target}: steps that do not rise in " + " < ".join(order.formats), unit="steps", ours=falls, paper=0,
                 provenance=Provenance.SECOND_HAND, source=f"{NOTES}: width grows with the exponent",
-                demand=Demand.EQUAL, note=f"LUTs {', '.join(map(str, order.lut))}"))
-        for converted, (low, high) in ((False, WITHOUT_CONVERSION), (True, WITH_CONVERSION)):
+                demand=Demand.EQUAL, note=f"LUTs {', '.join(map(str, order.lut))}{missing}"))
+        for converted, bounds in ((False, WITHOUT_CONVERSION), (True, WITH_CONVERSION)):
+            low, high = (percent / 100 for percent in bounds)  # an overhead is a part, not a percentage
             found = overheads(table, target, converted=converted)
             if not found:
                 continue

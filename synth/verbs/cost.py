@@ -131,9 +131,7 @@ def _operator(arguments: argparse.Namespace, console: Console) -> int:
         console.print(note)
     console.print(point.operation().describe())
     _show(estimates, console)
-    if unknown:
-        console.warn(f"{', '.join(unknown)}: left out, as too few circuits of {point.op} were measured there to "
-                     "predict others; 'python -m synth sweep' measures more")
+    _warn_of_left_out(unknown, point.op, console)
     for item in estimates:
         if item.failure:
             console.warn(f"measuring it on {item.target} failed: {item.failure}")
@@ -150,8 +148,14 @@ def _network(arguments: argparse.Namespace, console: Console) -> int:
     from synth.verbs.cost_network import run_network
 
     table, model = _sources(arguments, console)
-    targets = [TARGETS[name] for name in _targets(arguments.target)]
-    return run_network(arguments, targets, console, partial(estimate, table=table, model=model))
+    names = _targets(arguments.target)
+    unknown = [name for name in names if ("emac", name) not in model.sections]
+    if arguments.target or unknown == names:
+        unknown = []  # as for an operator: an error, unless the table knows every accumulator
+    code = run_network(arguments, [TARGETS[name] for name in names if name not in unknown], console,
+                       partial(estimate, table=table, model=model))
+    _warn_of_left_out(unknown, "emac", console)
+    return code
 
 
 def _sources(arguments: argparse.Namespace, console: Console) -> tuple[Any, Any]:
@@ -175,6 +179,12 @@ def _show(estimates: Sequence[Any], console: Console) -> None:
                      fmax, item.counted_by])
     console.table("", ["target", "cost is", "LUT", "90 % interval", "FF", "carry", "DSP", "BRAM", "Fmax MHz",
                        "counted by"], rows)
+
+
+def _warn_of_left_out(targets: Sequence[str], op: str, console: Console) -> None:
+    if targets:
+        console.warn(f"{', '.join(targets)}: left out, as too few circuits of {op} were measured there to predict "
+                     "others; 'python -m synth sweep' measures more")
 
 
 def _warn_of_extrapolation(estimates: Sequence[Any], console: Console) -> None:

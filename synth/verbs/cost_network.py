@@ -164,6 +164,11 @@ def _report(costs: list[NetworkCost], boards: dict[str, dict[str, dict[str, tupl
          f"{cost.interval_cycles:,}", f"{cost.moved_bytes:,}", f"{cost.lut_cycles:,.0f}",
          "measured" if cost.provenance.value == "measured" else "predicted"] for cost in costs])
     for cost in costs:
+        beyond = [layer for layer in cost.layers if layer.mac.extrapolates]
+        if beyond:
+            reasons = dict.fromkeys(reason for layer in beyond for reason in layer.mac.extrapolates)
+            console.warn(f"{cost.target}: the predictions for {', '.join(layer.layer.name for layer in beyond)} go "
+                         f"beyond what was measured, and their intervals are guesses ({'; '.join(reasons)})")
         places = {**{f"device {name}": shortage for name, shortage in cost.devices().items()},
                   **{f"board {name}": shortage for name, shortage in boards[cost.target].items()}}
         fitting = [name for name, shortage in places.items() if not shortage]

@@ -82,7 +82,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
     found, notes = choices(families=arguments.family or (), bits=parse_bits(arguments.bits),
                            formats=arguments.fmt or (), activation=arguments.fmt_b, pairs=arguments.pairs)
-    check_model(arguments.model, arguments.data)
+    arguments.model = check_model(arguments.model, arguments.data)
     plan = _plan(arguments, found, coster=estimate)
     folder = Path(arguments.out) if arguments.out else Path("build") / _folder_name(arguments)
     check_output_folder(folder, MARKER)  # before the work, not after it

@@ -81,7 +81,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from synth.cost.journal import Claims, Journal, journal_path
     from synth.cost.measure import Settings
     from synth.cost.sweep import Sweep
-    from synth.cost.table import Reason, Table, read_table
+    from synth.cost.table import Reason, read_table
 
     targets = _targets(arguments.target)
     points = _selection(arguments).points()[:arguments.limit]
@@ -96,13 +96,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     if arguments.list:
         return _list(console, points, sweep)
     out = None if arguments.out is None else Path(arguments.out)
-    older = read_table(out) if out is not None and out.exists() else Table()  # refused before the work, not behind it
+    if out is not None and out.exists():
+        read_table(out)  # refused before the work, not behind it
     begin = time.monotonic()
     if sweep.missing:
         _measure(arguments, console, sweep, targets)
     table = sweep.table()
     if out is not None:
-        older.overlaid(table).save(out)
+        _extend(out, table)
     console.json({"operators": len(points), "rows": sweep.total, "measured": sweep.measured,
                   "mismatches": sum(row.reason is Reason.MISMATCH for row in table.failures),
                   "seconds": round(time.monotonic() - begin, 3), "table": arguments.out,
@@ -147,6 +148,16 @@ def _measure(arguments: argparse.Namespace, console: Console, sweep: Any, target
         compile_tools(targets, progress)
         with local_workers(jobs) as workers:
             sweep.run(workers, progress)
+
+
+def _extend(out: Path, table: Any) -> None:
+    """Put a table's rows into a file, over those that it has by now: another sweep may have extended it meanwhile."""
+    from synth.cost.journal import sole_writer
+    from synth.cost.table import Table, read_table
+
+    with sole_writer():
+        older = read_table(out) if out.exists() else Table()
+        older.overlaid(table).save(out)
 
 
 def compile_tools(targets: list[Any], progress: Any) -> None:

@@ -199,6 +199,16 @@ def test_a_pair_of_nodes_is_one_quantizer(zero, clip, name, path):
     assert quantizer.format == parse(name)
 
 
+@pytest.mark.parametrize("zero", [0, 1, 2, 131])
+def test_a_pair_rounds_before_it_adds_the_zero_point(zero, path):
+    """Halfway between two codes, an odd zero point added first would lead to the other one."""
+    nodes = [node("QuantizeLinear", "x half zero", "q"), node("DequantizeLinear", "q half zero", "y")]
+    x = torch.arange(-600, 600).reshape(3, 400) / 8
+    model = load_onnx(model_of(nodes, x.shape, {"half": np.float32(0.25), "zero": codes_of(
+        "zero", zero, TensorProto.UINT8)}, path, opset=21))
+    assert_equal(model(x), run_onnxruntime(path, x))
+
+
 @pytest.mark.parametrize(("kind", "name"), [(TensorProto.INT8, "int8"), (TensorProto.INT4, "int4"),
                                             (TensorProto.FLOAT8E4M3FN, "e4m3")])
 @pytest.mark.parametrize(("scale", "attributes"), [
@@ -285,6 +295,10 @@ FAULTS = {
     "Node 'DequantizeLinear_y' (DequantizeLinear) cannot be loaded: Scale must be that of the QuantizeLinear before it":
         refusal([node("QuantizeLinear", "x s zero", "q"), node("DequantizeLinear", "q other zero", "y")],
                 {**QDQ, "other": np.float32(2)}),
+    "Node 'DequantizeLinear_y' (DequantizeLinear) cannot be loaded: Zero point must be that of the "
+    "QuantizeLinear before it":
+        refusal([node("QuantizeLinear", "x s three", "q"), node("DequantizeLinear", "q s", "y")],
+                {**QDQ, "three": codes_of("three", 3, TensorProto.INT8)}),
     "Node 'DequantizeLinear_y' (DequantizeLinear) cannot be loaded: Scale must be one number where no weights are "
     "quantized, not of shape (4,)":
         refusal([node("QuantizeLinear", "x rows zero", "q"), node("DequantizeLinear", "q rows zero", "y")], QDQ),

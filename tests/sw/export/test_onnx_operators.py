@@ -40,6 +40,7 @@ CASES = [
     ("Elu", [X], [], {"alpha": 0.5}), ("HardSigmoid", [X], [], {"alpha": 0.3, "beta": 0.4}),
     ("Softmax", [X], [], {"axis": 1}), ("LogSoftmax", [X], [], {"axis": 2}),
     ("Clip", [X], [np.float32(-0.5), np.float32(0.7)], {}), ("Clip", [X], [np.float32(0)], {}), ("Clip", [X], [], {}),
+    ("Clip", [ints(1, 9, -4), np.array(0), np.array(5)], [], {}),
     ("Cast", [X], [], {"to": TensorProto.INT64}), ("Cast", [ints(1, 2)], [], {"to": TensorProto.FLOAT}),
     ("Transpose", [X], [], {"perm": [0, 2, 3, 1]}), ("Flatten", [X], [], {"axis": 2}),
     ("Flatten", [X], [], {"axis": 0}),
@@ -119,6 +120,7 @@ def test_an_operator_is_that_of_onnxruntime(operator, inputs, constants, attribu
     got = got if isinstance(got, tuple) else (got,)
     for ours, want in zip(got, wanted, strict=True):
         assert ours.shape == want.shape, (operator, attributes, ours.shape, want.shape)
+        assert ours.detach().numpy().dtype == want.dtype, (operator, attributes, ours.dtype, want.dtype)
         np.testing.assert_allclose(ours.detach().numpy(), want, rtol=1e-5, atol=1e-5,
                                    err_msg=str((operator, attributes)))
 

@@ -66,6 +66,18 @@ def test_four_bit_floats_want_version_23(path):
     assert_close(output_of(load_onnx(path), x), want)
 
 
+def test_an_attention_beside_four_bit_floats_comes_back(path):
+    """It is written in the operators of version 21: a single one, Attention, is new in 23."""
+    model, x = quantized(small(), config("e2m1", "e2m1")), images()
+    save_onnx_qdq(model, path, x)
+    proto = onnx.load(path)
+    assert (proto.opset_import[0].version, proto.ir_version) == (23, 11)
+    assert "Attention" not in {node.op_type for node in proto.graph.node}
+    want = output_of(model, x)
+    assert_close(ReferenceEvaluator(str(path)).run(None, {"input": x.numpy()})[0], want)
+    assert_close(output_of(load_onnx(path), x), want)
+
+
 def test_weights_are_stored_as_codes_and_inputs_between_the_types_are_clipped(path):
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(64, 64, bias=False), nn.Linear(64, 64, bias=False))

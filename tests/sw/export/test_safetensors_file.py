@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from sw.export import SCHEMA_FILE, load_safetensors, save_safetensors
-from sw.export.safetensors_file import METADATA_KEY, read_safetensors
+from sw.export.safetensors_file import METADATA_KEY, _add_parts, read_safetensors
 from sw.formats import parse_any
 from sw.ptq.config import Granularity, ScaleRule, ScaleSearch, ScaleStatistic
 from sw.ptq.quantize import prepare, quantize_, quantized_layers
@@ -96,6 +96,32 @@ def test_a_model_that_is_a_layer_itself(tmp_path):
     assert_equal(output_of(load_safetensors(nn.Linear(6, 3), tmp_path / "a.safetensors"), x), output_of(model, x))
 
 
+class Repeated(nn.Module):
+    """A block that runs three times under two names, and a layer between."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Linear(8, 8), nn.ReLU())
+        self.middle = nn.Linear(8, 8)
+        self.again = nn.ModuleList([self.first, self.first])
+
+    def forward(self, x):
+        return self.again[1](self.again[0](self.middle(self.first(x))))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_layer_in_several_places(packed, tmp_path):
+    torch.manual_seed(0)
+    model, path, x = Repeated(), tmp_path / "a.safetensors", torch.randn(16, 8)
+    quantize_(model, config("int4", "e4m3"), batches=[x])
+    save_safetensors(model, path, packed=packed)
+    assert not any(key.startswith("again.") for key in read_safetensors(path)[1])
+    loaded = load_safetensors(Repeated(), path)
+    assert loaded.again[0] is loaded.first
+    assert_equal(output_of(loaded, x), output_of(model, x))
+    assert loaded.state_dict().keys() == model.state_dict().keys()
+
+
 def test_what_techniques_added_is_loaded(tmp_path):
     """Merged batch normalization took the keys of one module away and gave another a bias; smoothing added buffers."""
     model = quantize_(small(), config("int4", "int6"), batches=[images()],
@@ -106,6 +132,12 @@ def test_what_techniques_added_is_loaded(tmp_path):
     assert_equal(output_of(loaded, x), output_of(model, x))
     assert isinstance(loaded.norm, nn.Identity)
     assert loaded.last.smoothing.shape == (8,)
+
+
+def test_an_added_bias_is_where_the_weights_are():
+    model = nn.Sequential(nn.Linear(4, 3, bias=False, device="meta"))
+    _add_parts(model, {"0.bias": torch.ones(3)})
+    assert model[0].bias.device.type == "meta"
 
 
 def test_a_model_with_batch_normalization_that_was_not_merged(tmp_path):
@@ -196,6 +228,10 @@ def test_another_model_is_refused_and_left_as_it_is(build, message, saved):
 @pytest.mark.parametrize(("change", "message"), [
     (lambda manifest: manifest.update(schema=2), "Manifest must be of schema version 1, not 2; save the model again"),
     (lambda manifest: manifest.pop("layers"), "Manifest must have the fields of schema version 1, not lack 'layers'"),
+    (lambda manifest: manifest.update(layers=None),
+     "Manifest must have the fields of schema version 1 in their types, not in others: 'NoneType'"),
+    (lambda manifest: manifest.update(quantizers=[1]),
+     "Manifest must have the fields of schema version 1 in their types, not in others: 'int'"),
     (lambda manifest: manifest["layers"][1]["weight"]["format"].update(width=5),
      r"Layer '3' cannot be read: Format description must be that of int4 .* not with width=5 \(here 4\)"),
     (lambda manifest: manifest["layers"][0]["weight"].update(granularity="row"),

@@ -71,3 +71,5 @@ def test_scales_and_zero_points_are_checked():
         ScaledQuantizer(parse("int4"), torch.tensor([0.0, 1.0]))
     with pytest.raises(ValueError, match=r"Zero point must be 0 for float8_e4m3fn, not \[1.0\]"):
         ScaledQuantizer(parse("e4m3"), torch.tensor(1.0), torch.tensor(1.0))
+    with pytest.raises(ValueError, match="Rounding of the quotient must be nearest-even, not up"):
+        ScaledQuantizer(parse("int4"), torch.tensor(1.0), rounding=RoundingMode.UP, quotient_first=True)

@@ -64,6 +64,7 @@ def test_a_model_that_torch_cannot_trace_is_refused():
 
 @pytest.mark.parametrize(("examples", "error", "message"), [
     ([1.0], TypeError, "Example inputs must be tensors, not 'float'"),
+    (None, TypeError, "Example inputs must be tensors, not 'NoneType'"),
     ([], ValueError, r"Example inputs must be at least one tensor, not \(\)"),
     (torch.randn(2, dtype=torch.float64), TypeError,
      "Example inputs must be of torch.float32, which the graph computes in, not torch.float64"),
@@ -71,6 +72,12 @@ def test_a_model_that_torch_cannot_trace_is_refused():
 def test_example_inputs_are_checked(examples, error, message):
     with pytest.raises(error, match=message):
         checked_examples(examples)
+
+
+def test_a_batch_that_varies_needs_a_dimension():
+    with pytest.raises(ValueError, match=r"Example inputs must each have a first dimension for it to vary, not be of "
+                                         r"shape \(\); dynamic_batch=False asks for less"):
+        trace(quantized(plain(), config("int4", "int8")), torch.tensor(1.0), opset=20, dynamic_batch=True)
 
 
 def test_integers_may_be_inputs():

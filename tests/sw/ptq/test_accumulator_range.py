@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sw.formats import parse
+from sw.formats import parse, parse_block
 from sw.ptq.accumulator_range import AccumulatorRange, accumulator_ranges
 from sw.ptq.config import ActivationConfig, Config, Granularity, ScaleRule, ScaleStatistic, WeightConfig
 from sw.ptq.quantize import quantize_
@@ -94,5 +94,42 @@ def test_ranges_wrong():
     with pytest.raises(ValueError, match="Weights must have one scale for all products of a sum .*'0'"):
         accumulator_ranges(grouped)
     floats = quantize_(nn.Sequential(nn.Linear(6, 2)), Config(weight=WeightConfig(format=parse("int4"))))
+    for layer, activation in (
+            (nn.Linear(6, 2), ActivationConfig(format=parse("int8"), granularity=Granularity.GROUP, group_size=3,
+                                               dynamic=True)),
+            (nn.Conv2d(4, 2, 3), ActivationConfig(format=parse_block("mxfp8_e4m3"))),
+            (nn.Linear(33, 2), ActivationConfig(format=parse_block("mxfp8_e4m3")))):
+        scaled = quantize_(nn.Sequential(layer), Config(weight=WeightConfig(format=parse("int4")),
+                                                        activation=activation))
+        with pytest.raises(ValueError, match="Inputs must have one scale for all products of a sum .* layer '0'; take"):
+            accumulator_ranges(scaled)
     with pytest.raises(ValueError, match="Accumulators must have quantized inputs, not those of layer '0'"):
         accumulator_ranges(floats)
+
+
+def test_inputs_with_one_scale_for_each_sum_are_allowed():
+    for activation in (
+            ActivationConfig(format=parse("int4"), granularity=Granularity.TOKEN, dynamic=True),
+            ActivationConfig(format=parse("int4"), granularity=Granularity.GROUP, group_size=6, dynamic=True),
+            ActivationConfig(format=parse_block("mxfp4"))):
+        model = nn.Sequential(nn.Linear(6, 1, bias=False))
+        quantize_(model, Config(weight=WeightConfig(format=parse("int4"), scale=ONE), activation=activation))
+        assert accumulator_ranges(model)["0"].terms == 6
+
+
+class Keyword(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 1, bias=False)
+
+    def forward(self, x):
+        return self.layer(input=x)
+
+
+def test_layers_that_are_called_by_keyword_are_observed_too():
+    model = Keyword()
+    with torch.no_grad():
+        model.layer.weight.fill_(1.0)
+    x = torch.full((1, 6), 7.0)
+    quantize_(model, config("int4", "int4"), batches=[x])
+    assert accumulator_ranges(model, [x])["layer"].observed == 7

@@ -188,3 +188,13 @@ def overflowing():
 def test_wrong_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_hooks_on_a_layer_are_no_error_of_its_quantizers():
+    data = [random(32, 6, seed=5).abs()]
+    plain = calibrated(nn.Sequential(nn.Linear(6, 4)).double().eval(), data)
+    hooked = copy.deepcopy(plain)
+    want = correct_bias_(plain, data)["0"]
+    hooked[0].register_forward_hook(lambda layer, arguments, output: 3 * output + 1)
+    got = correct_bias_(hooked, data)["0"]
+    assert torch.equal(got, want), (got, want)

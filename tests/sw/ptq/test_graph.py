@@ -140,3 +140,30 @@ def test_prepared_models_are_refused(transform, purpose):
     with pytest.raises(ValueError, match=f"Model must be of float layers to be {purpose}, not prepared for "
                        "quantization already as '0' is; do it before prepare"):
         transform(model)
+
+
+class Positioned(nn.Module):
+    """Adds a table, as transformers do: a part of it, which is an attribute of no module."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second = nn.Linear(4, 6), nn.Linear(6, 3)
+        self.register_buffer("gates", torch.tensor([1.0, 2.0, 0.5, 1.0, 3.0, 1.0]))
+        self.register_buffer("positions", torch.linspace(-1, 1, 12).reshape(3, 4))
+
+    def forward(self, x):
+        x = self.first(x + self.positions[:2].unsqueeze(0))
+        return self.second(x * self.gates.reshape(1, 1, 6))
+
+
+@torch.no_grad()
+def test_tensors_that_a_forward_computes_without_its_arguments_are_constants():
+    model = Positioned().eval()
+    model.first.weight[0] *= 50
+    x = torch.linspace(-2, 2, 16).reshape(2, 2, 4)
+    before, attributes = model(x), set(vars(model))
+    assert merge_batch_norm_(model) == ()
+    equalized = equalize_(model)
+    assert [region.source_names for region in equalized.regions] == [("first",)]
+    torch.testing.assert_close(model(x), before)
+    assert set(vars(model)) == attributes

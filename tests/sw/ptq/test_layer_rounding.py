@@ -361,3 +361,29 @@ def test_the_quantizers_of_a_reference_are_on_again_afterwards():
         quantized = reference(batches()[0])
         with floating(reference):
             assert not torch.equal(reference(batches()[0]), quantized)
+
+
+class Switch(nn.Module):
+    """Which layer runs depends on the batch."""
+
+    def __init__(self):
+        super().__init__()
+        self.small, self.large = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.small(x) if len(x) < 8 else self.large(x)
+
+
+@pytest.mark.parametrize("technique", TECHNIQUES)
+def test_layers_that_a_later_batch_reaches_are_rounded_too(technique):
+    data = [random(size, 4, seed=size, dtype=torch.float32) for size in (5, 6, 20)]
+    model = Switch()
+    prepare(model, Config(weight=WeightConfig(format=parse("int3"))))
+    calibrate(model, data)
+    seen = []
+    TECHNIQUES[technique](model, data, progress=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 2), (2, 2)]
+    for name, layer in quantized_layers(model).items():
+        assert torch.equal(layer.weight, layer.quantized_weight()), name
+    assert [(visit.name, visit.calls) for group in layer_rounding.visits(model, data) for visit in group] == [
+        ("small", 1), ("large", 1)]

@@ -164,3 +164,14 @@ def test_a_layer_is_found_by_its_name():
     model = nn.Sequential(nn.Linear(2, 3), nn.ReLU())
     prepare(model, Config(weight=WeightConfig(format=INT4)))
     assert quantized_layers(model) == {"0": model[0]}
+
+
+@pytest.mark.parametrize(("layer", "shape"), [
+    (nn.Linear(6, 3), (2, 6)), (nn.Conv2d(4, 2, 3), (1, 4, 5, 5)), (nn.ConvTranspose2d(4, 2, 2), (1, 4, 3, 3))])
+def test_the_input_has_the_name_that_it_has_in_torch(layer, shape):
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    layer(input=x)
+    prepare(layer, Config(weight=WeightConfig(format=parse("int4")), activation=ActivationConfig(
+        format=parse("int8"), dynamic=True)))
+    calibrate(layer)
+    assert torch.equal(layer(input=x), layer(x))

@@ -71,3 +71,11 @@ def test_a_sample_finds_about_the_scale_of_the_whole(monkeypatch):
 def test_nothing_but_zeros_has_scale_one():
     for statistic in ScaleStatistic:
         assert scale_of_stream(torch.zeros(10), INT8, ScaleRule(statistic=statistic), [10]) == 1
+
+
+def test_a_percentile_below_all_that_was_kept_is_the_smallest_of_it(monkeypatch):
+    monkeypatch.setattr("sw.ptq.observer._TAIL", 16)
+    # Of the first 200 elements, 4 * (20 + 1) are kept, and 100 of 1000 are to lie above the percentile.
+    x, rule = torch.arange(1000, 0, -1.0), ScaleRule(statistic=ScaleStatistic.PERCENTILE, percentile=90)
+    assert scale_of_stream(x, INT8, rule, 200) == torch.tensor(1001.0 - 84) / 127
+    assert scale_of_stream(x.flip(0), INT8, rule, 200) == torch.tensor(900.0) / 127

@@ -136,3 +136,15 @@ def test_wrong_recipes_are_refused(arguments, message):
 
 def test_recipes_need_no_batches_for_weights_to_the_nearest():
     assert not Recipe(equalize=Equalization()).needs_batches
+
+
+def test_learned_rounding_starts_from_the_float_weights_whatever_came_before():
+    results = []
+    for weights in (None, GPTQ()):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model, x = nn.Sequential(nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 4)), torch.randn(40, 8)
+        quantize_(model, Config(weight=WeightConfig(format=parse("int4"))), batches=[x],
+                  recipe=Recipe(weights=weights, learned_rounding=LearnedRounding(iterations=50)))
+        results.append(model.state_dict())
+    assert all(torch.equal(value, results[1][key]) for key, value in results[0].items())

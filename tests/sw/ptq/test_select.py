@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import nn
-from torch.nn.utils import parametrizations
+from torch.nn.utils import parametrizations, prune
 
 from sw.formats import parse
 from sw.ptq.config import Config, WeightConfig
@@ -70,6 +70,15 @@ def _tied():
     return model
 
 
+def _pruned(layer, name):
+    return prune.l1_unstructured(layer, name, amount=1)
+
+
+def _with_pruned_output(attention):
+    _pruned(attention.out_proj, "weight")
+    return attention
+
+
 class Scaled(nn.Linear):
     def forward(self, x):
         return 2 * super().forward(x)
@@ -92,6 +101,17 @@ class Scaled(nn.Linear):
      "Layer '0' must have its shape to be quantized, not be a LazyLinear that has seen no input; run a batch"),
     (nn.Sequential(parametrizations.weight_norm(nn.Linear(2, 2))), A, ValueError,
      "Layer '0' must have plain parameters to be quantized, not parametrized ones"),
+    (nn.Sequential(_pruned(nn.Linear(2, 2), "weight")), A, ValueError,
+     "Layer '0' must have weights of its own to be quantized, not a 'weight' that a hook computes for each call; see "
+     "torch.nn.utils.prune.remove"),
+    (nn.Sequential(nn.utils.spectral_norm(nn.Conv2d(2, 2, 1))), A, ValueError,
+     "Layer '0' must have weights of its own to be quantized, not a 'weight' that a hook computes"),
+    (nn.Sequential(_pruned(nn.MultiheadAttention(2, 1), "in_proj_weight")), A, ValueError,
+     "Layer '0' must have weights of its own to be quantized, not a 'in_proj_weight' that a hook"),
+    (nn.Sequential(_pruned(nn.MultiheadAttention(2, 1, kdim=3), "k_proj_weight")), A, ValueError,
+     "Layer '0' must have weights of its own to be quantized, not a 'k_proj_weight' that a hook"),
+    (nn.Sequential(_with_pruned_output(nn.MultiheadAttention(2, 1))), A, ValueError,
+     "Layer '0' must have weights of its own to be quantized, not a 'out_proj.weight' that a hook"),
     (nn.Sequential(Scaled(2, 2)), A, TypeError,
      "Layer '0' must be exactly one of Linear, .* to be quantized, not their subclass Scaled, which may compute"),
     (prepare(nn.Sequential(nn.Linear(2, 2)), A), A, ValueError,
@@ -119,3 +139,8 @@ def test_a_lazy_layer_that_has_run_is_like_others():
 def test_a_wrong_filter_is_refused():
     with pytest.raises(TypeError, match="Layer filter must be callable with a module and its name, not 'head'"):
         select(Network(), A, "head")
+
+
+def test_a_layer_whose_pruning_is_made_permanent_is_like_others():
+    model = nn.Sequential(prune.remove(_pruned(nn.Linear(2, 2), "weight"), "weight"))
+    assert list(select(model, A, None)) == ["0"]

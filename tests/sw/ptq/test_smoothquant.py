@@ -273,3 +273,12 @@ def prepared():
 def test_wrong_arguments(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+def test_factors_beyond_the_type_of_the_weights_are_refused_and_nothing_changed():
+    model = nn.Sequential(nn.Linear(4, 4)).half()
+    before = copy.deepcopy(model.state_dict())
+    with pytest.raises(ValueError, match="Smoothing factors must be positive and finite in torch.float16, not inf"):
+        smooth_(model, [torch.full((3, 4), 1e-6).half()], SmoothQuant(alpha=1.0, folded=False))
+    assert model.state_dict().keys() == before.keys()
+    assert torch.equal(model[0].weight, before["0.weight"])

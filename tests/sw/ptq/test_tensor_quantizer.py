@@ -280,6 +280,10 @@ def _inputs(**config):
     (lambda: _weights().codes(torch.ones(2, 4)), ValueError, "Weights must have scales before they are quantized"),
     (lambda: _inputs(dynamic=True)(torch.tensor([1, torch.nan])), ValueError,
      f"Inputs must be finite to be scaled dynamically, not with an infinity or a NaN, {AT}"),
+    *((lambda statistic=statistic, value=value: _inputs(dynamic=True, scale=ScaleRule(
+        statistic=statistic, percentile=50))(torch.tensor([1, 2, 3, value])), ValueError,
+       f"Inputs must be finite to be scaled dynamically, not with an infinity or a NaN, {AT}")
+      for statistic in ScaleStatistic for value in (torch.nan, torch.inf, -torch.inf)),
     (lambda: _inputs(dynamic=True, **GROUP)(torch.ones(2, 6)), ValueError,
      f"Group size must divide the 6 input channels, not 4, {AT}"),
     (lambda: TensorQuantizer(ActivationConfig(format=parse_block("mxfp4")), axis=-3, label=LABEL)(torch.ones(2, 6)),

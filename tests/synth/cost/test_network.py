@@ -230,6 +230,26 @@ def test_shapes_of_a_model_in_the_order_of_execution():
     assert not any(module._forward_hooks for module in model.modules())
 
 
+class Keywords(nn.Module):
+    """Calls its layers by keyword, and holds a normalization in evaluation mode."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.head = nn.Conv2d(1, 2, 1), nn.BatchNorm2d(2), nn.Linear(128, 3)
+
+    def forward(self, x):
+        return self.head(input=self.norm(self.conv(input=x)).flatten(1))
+
+
+def test_layers_called_by_keyword_are_seen_and_modes_kept():
+    model = Keywords()
+    model.norm.eval()
+    assert layer_shapes(model, torch.zeros(1, 1, 8, 8)) == [
+        LayerShape(name="conv", channels=2, positions=64, terms=1, inputs=64),
+        LayerShape(name="head", channels=3, positions=1, terms=128, inputs=128)]
+    assert [module.training for module in (model, model.conv, model.norm, model.head)] == [True, True, False, True]
+
+
 @pytest.mark.parametrize(("model", "message"), [
     (nn.Sequential(nn.ReLU()), "Network must have linear or convolutional layers, not Sequential without any"),
     (nn.Sequential(nn.ConvTranspose2d(1, 1, 3)), "Layer must be linear or a convolution to be costed, not the "

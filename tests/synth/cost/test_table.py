@@ -58,6 +58,15 @@ def test_an_accumulator_is_found_by_the_width_of_its_register():
     assert table.find(Point(op="emac", fmt="int8", terms=5000), "ecp5") is None
 
 
+def test_a_failed_accumulator_hides_no_measured_one_with_the_same_register():
+    of = {"op": "emac", "fmt": "int8", "out_fmt": "exact"}
+    row = measured(**of, terms=4608)
+    # Known of another target, where it was measured: 4400 terms take the same register, and come first.
+    table = Table([(measured(target="xc7", **of, terms=4400), WAY), (failed(target="ecp5", **of, terms=4400), WAY),
+                   (row, WAY)])
+    assert table.find(Point(**of, terms=5000), "ecp5") == row
+
+
 def test_bytes_do_not_depend_on_the_order_of_rows():
     entries = [(measured(lut=n, fmt=f"int{n}", target=target), WAY) for n in range(3, 9) for target in ("xc7", "ecp5")]
     entries.append((failed(), dataclasses.replace(WAY, seeds=(1, 2))))
@@ -95,6 +104,8 @@ def test_a_file_is_written_whole(tmp_path):
     ("not json", "Table must be a file that 'python -m synth sweep --out' wrote, not '.*t.json' \\("),
     ('{"schema": 1, "columns": {}}', "Table must be a file that .* wrote, not "),
     ('{"schema": 1, "columns": {"points": ["op"]}, "points": [["dot", 1]], "conditions": [], "rows": []}',
+     "Table must be a file that .* wrote, not "),
+    (Table([(measured(), WAY)]).to_bytes().decode().replace('"fmt_b"', '"fmt_c"'),
      "Table must be a file that .* wrote, not "),
 ])
 def test_another_file_is_refused(tmp_path, text, message):

@@ -44,3 +44,9 @@ def test_the_least_limit_is_that_of_all_assignments(axis, limit):
 
 def test_no_limit_is_no_obstacle():
     check_reachable(Budget(min_accuracy=1.0), ["first", "last"], CHOICES, COSTING)
+
+
+def test_the_axes_with_a_limit():
+    assert Budget(max_lut=1, min_accuracy=0.5).axes() == (Axis.LUT,)
+    assert Budget(max_bytes=1, max_lut=1).axes() == (Axis.LUT, Axis.BYTES)
+    assert Budget(min_accuracy=0.5).axes() == ()

@@ -44,6 +44,14 @@ def test_what_cannot_be_costed_or_quantized_is_left_out(tmp_path):
     assert found.comparison.left_out["mxfp4"].startswith("multiply-accumulators are costed for scalar formats")
 
 
+def test_what_has_no_cost_that_is_limited_is_left_out_of_a_search(tmp_path):
+    pytest.importorskip("optuna", reason="optuna is not installed")
+    options = SearchOptions(trials=4, seeds=1, budget=Budget(max_lut=1000))
+    found = run(tmp_path, axis=Axis.BYTES, search=options, formats=("mxfp4", "int3", "int4"))
+    assert found.comparison.left_out["mxfp4"].startswith("multiply-accumulators are costed for scalar formats")
+    assert not any("mxfp4" in point.candidate.label for point in found.comparison.main)
+
+
 def test_nothing_to_compare_is_refused_with_the_reason(tmp_path):
     with pytest.raises(UsageError, match="Formats must be such that the network can be quantized and costed, not int3: "
                                          "Layer 'last' must have another format, not 'int3'"):

@@ -177,6 +177,17 @@ def test_a_model_of_the_users_own(own):
     assert 0 <= own.accuracy(task("int8", seed=3)) <= 1
 
 
+def test_another_forward_is_another_network(own, tmp_path):
+    from synth.explore.network_evaluator import _load
+
+    before = own.prepare(3)
+    changed = _MODEL.replace("self.conv(x).mean((2, 3))", "self.conv(x).amax((2, 3))")
+    assert changed != _MODEL
+    (tmp_path / "model.py").write_text(changed + "# another length, so that no compiled file is taken for it\n")
+    _load.cache_clear()
+    assert own.prepare(3).digest != before.digest
+
+
 def test_a_model_of_the_users_own_is_tested_on_what_it_was_not_calibrated_on(own):
     from synth.explore.network_evaluator import _load
 
@@ -273,5 +284,5 @@ def test_a_wrong_model_is_refused(model, data, message):
 
 
 def test_right_models_pass():
-    check_model("digits-vit", None)
-    check_model("net.py:make", "images")
+    assert check_model("digits-vit", None) == check_model("Digits-ViT", None) == "digits-vit"
+    assert check_model("Net.py:make", "images") == "Net.py:make"

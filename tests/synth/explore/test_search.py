@@ -75,6 +75,23 @@ def test_what_was_found_beforehand_is_tried_first(tmp_path):
     assert len(run(spec, 6, first=wanted)) == 6
 
 
+def test_what_a_kill_left_unsaid_is_tried_after_it(tmp_path, monkeypatch):
+    spec = spec_in(tmp_path)
+    wanted = [(tuple((layer, choice) for layer in ("first", "last")), "plain") for choice in CHOICES]
+    enqueue, count = optuna.Study.enqueue_trial, itertools.count()
+
+    def killed(study, *arguments, **options):
+        if next(count) == 2:
+            raise KeyboardInterrupt
+        enqueue(study, *arguments, **options)
+
+    monkeypatch.setattr(optuna.Study, "enqueue_trial", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, 5, first=wanted)
+    found = run(spec, 5, first=wanted)
+    assert [(trial.assignment, trial.technique) for trial in found[:4]] == wanted
+
+
 def test_limits_steer_the_search(tmp_path):
     budget = Budget(max_lut=700, max_bytes=400, min_accuracy=0.9)
     found = run(spec_in(tmp_path, budget=budget), 44)

@@ -48,12 +48,29 @@ def test_another_bias_would_be_noticed(lab, monkeypatch):
 def test_orders_and_overheads_are_read_from_the_table(lab, monkeypatch):
     monkeypatch.setattr(minifloat_ptq, "load_table", lambda: table_of("xcup", luts()))
     rows = {row.quantity: row for row in minifloat_ptq._cost(lab)}
-    order = rows["xcup: steps down in minifloat_e3m4 < minifloat_e4m3 < minifloat_e5m2"]
+    order = rows["xcup: steps that do not rise in minifloat_e3m4 < minifloat_e4m3 < minifloat_e5m2"]
     assert (order.ours, order.holds) == (0, True)
     least = next(row for name, row in rows.items() if name.startswith("xcup: least overhead without"))
     assert least.ours == pytest.approx(20 / 160)
     assert not least.holds  # 12.5 % is less than the published 20 %
-    assert not any(name.startswith("ecp5: least") for name in rows)  # nothing measured there: nothing said
+    assert least.paper == pytest.approx(0.2)
+    most = next(row for name, row in rows.items() if name.startswith("xcup: greatest overhead without"))
+    assert (most.ours, most.paper) == (pytest.approx(50 / 140), pytest.approx(1.8))
+    assert "lie within +20% to +180%" in least.note
+    assert not any(name.startswith("ecp5") for name in rows)  # nothing measured there: nothing said
+
+
+def test_an_overhead_beyond_the_published_one_fails(lab, monkeypatch):
+    monkeypatch.setattr(minifloat_ptq, "load_table", lambda: table_of("xcup", {**luts(), "minifloat_e5m2": 500}))
+    most = next(row for row in minifloat_ptq._cost(lab) if row.quantity.startswith("xcup: greatest overhead without"))
+    assert (most.ours, most.holds) == (pytest.approx(500 / 160 - 1), False)
+
+
+def test_an_order_says_what_was_not_measured(lab, monkeypatch):
+    counts = {name: lut for name, lut in luts().items() if name != "minifloat_e4m3"}
+    monkeypatch.setattr(minifloat_ptq, "load_table", lambda: table_of("xcup", counts))
+    order = next(row for row in minifloat_ptq._cost(lab) if row.quantity.endswith("in minifloat_e3m4 < minifloat_e5m2"))
+    assert order.note == "LUTs 190, 210; not measured: minifloat_e4m3"
 
 
 def test_a_step_down_fails(lab, monkeypatch):

@@ -1,6 +1,7 @@
 """``cost --network``: layers, formats, accumulators, and what fits where."""
 
 import json
+import re
 
 import pytest
 import torch
@@ -37,6 +38,30 @@ def test_a_file_of_layers_is_costed_on_each_target(capsys, shapes):
     assert [layer["weight"] for layer in first["layers"]] == ["int8", "int8"]
     assert first["boards"] == {"ulx3s-25f": True}
     assert document["targets"][1]["fits"] == {}
+
+
+def test_targets_without_measured_accumulators_are_left_out_unless_asked_for(capsys, shapes, tmp_path, monkeypatch):
+    from synth.cost.model import CostModel, load_model
+
+    model = load_model()
+    file = tmp_path / "model.json"
+    CostModel(sections={place: section for place, section in model.sections.items() if place[1] == "ecp5"},
+              table_digest=model.table_digest).save(file)
+    arguments = ("cost", "--network", shapes, "--fmt", "int8", "--model", str(file))
+    result = call(capsys, *arguments)
+    assert result.code == ExitCode.DONE, result.err
+    assert re.search("warning: ice40, .*: left out, as too few circuits of emac were measured there to predict others",
+                     result.err)
+    assert [target["target"] for target in cost(capsys, *arguments[1:])["targets"]] == ["ecp5"]
+
+
+def test_what_goes_beyond_the_measured_is_said(capsys, shapes):
+    arguments = ("--network", shapes, "--fmt", "int8", "--layer", "fc=int16", "--target", "ecp5")
+    conv, fc = cost(capsys, *arguments)["targets"][0]["layers"]
+    assert conv["extrapolates"] == []
+    assert any("significand bits" in reason for reason in fc["extrapolates"])
+    assert ("warning: ecp5: the predictions for fc go beyond what was measured, and their intervals are guesses ("
+            in call(capsys, "cost", *arguments).err)
 
 
 def test_a_layer_may_have_formats_of_its_own(capsys, shapes):

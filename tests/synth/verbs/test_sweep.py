@@ -17,7 +17,7 @@ from synth.cost.measure import Settings, expected_conditions, key_of
 from synth.cost.point import Point
 from synth.cost.space import Selection
 from synth.cost.sweep import Sweep
-from synth.cost.table import Failed, Reason, load_table, read_table
+from synth.cost.table import Failed, Reason, Table, load_table, read_table
 from synth.cost.workers import Workers
 from synth.errors import ExitCode
 from synth.targets import TARGETS
@@ -197,6 +197,23 @@ def test_failures_decide_the_exit_code(capsys, reasons, code):
     document = json.loads(call(capsys, *ONE, *more, "--json").out)
     assert [row["reason"] for row in document["failures"]] == [reason.value for reason in reasons]
     assert document["mismatches"] == reasons.count(Reason.MISMATCH)
+
+
+def test_rows_that_another_sweep_wrote_meanwhile_stay_in_the_table(capsys, monkeypatch, workplace):
+    fail(Reason.TIMEOUT)
+    out = workplace / "work" / "table.json"
+    other = Failed(point=Point(op="multiply", fmt="int3"), target="ice40", reason=Reason.TIMEOUT, message="it is other")
+    conditions = expected_conditions(POINT, TARGETS["ice40"],
+                                     Settings(seeds=(), vector_seed=1, samples=1, timeout=None))
+    table_of = Sweep.table
+
+    def meanwhile(sweep):
+        Table([(other, conditions)]).save(out)
+        return table_of(sweep)
+
+    monkeypatch.setattr(Sweep, "table", meanwhile)
+    call(capsys, *ONE, "--out", "table.json")
+    assert {row.message for row in read_table(out).failures} == {"it is timeout", "it is other"}
 
 
 def test_many_failures_are_not_all_printed(capsys, monkeypatch):
