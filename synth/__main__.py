@@ -106,7 +106,8 @@ def _parse(arguments: Sequence[str]) -> tuple[ModuleType, argparse.Namespace]:
     if chosen.verb not in VERBS:
         parser.error(f"Verb must be one of {', '.join(VERBS)}, not {chosen.verb!r}")
     module = importlib.import_module(f"synth.verbs.{chosen.verb}")
-    verb_parser = _Parser(prog=f"python -m synth {chosen.verb}", description=VERBS[chosen.verb].capitalize() + ".",
+    text = VERBS[chosen.verb]
+    verb_parser = _Parser(prog=f"python -m synth {chosen.verb}", description=f"{text[0].upper()}{text[1:]}.",
                           formatter_class=argparse.RawDescriptionHelpFormatter)
     module.configure(verb_parser)
     _common_options(verb_parser)

@@ -17,8 +17,10 @@ Function              File               What it takes                          
                                          write as QONNX: gives a torch module
 ====================  =================  ========================================================  ==================
 
-Dynamic scales go into an ONNX graph if they follow the largest magnitude. What a file cannot express is refused, and
-the message names the layer and what takes it.
+onnxruntime's optimizer fuses layers between quantizers into integer operators: their sums differ in the last places,
+and for float8 there are none, so that files with float8 convolutions take
+``GraphOptimizationLevel.ORT_ENABLE_BASIC`` at most. Dynamic scales go into an ONNX graph if they follow the largest
+magnitude. What a file cannot express is refused, and the message names the layer and what takes it.
 """
 
 from sw.export.bits import pack_codes, unpack_codes

@@ -31,7 +31,8 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def save_safetensors(model: nn.Module, path: str | os.PathLike[str], *, packed: bool = False) -> None:
     """Write a quantized model as a safetensors file, with a manifest in its header and beside it.
 
-    The file holds the model's ``state_dict``: float parameters, and the scales and settings of the quantizers. The
+    The file holds the model's ``state_dict``: float parameters, and the scales and settings of the quantizers; those of
+    a module that the model has in several places once. The
     manifest says the layers, their formats by name and with all fields, granularities and versions; its schema is
     ``manifest.schema.json`` in this package. It stands in the file's own header, which :func:`load_safetensors` reads,
     and again, for readers, in ``<path>.json`` with the SHA-256 of the file.

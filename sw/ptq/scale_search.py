@@ -23,6 +23,9 @@ EXPONENTS = 8
 # Elements of the rows that are searched at a time: enough to outweigh the calls, and little memory.
 _BLOCK = 1 << 20
 
+# Two to the power of more, or less than minus that, is no normal number of float32.
+_EXPONENT = 126
+
 
 def scale_target(fmt: ScalarFormat) -> Fraction:
     """Return the value of ``fmt`` that a scale brings its statistic to.
@@ -108,6 +111,14 @@ def _search(rows: Tensor, fmt: ScalarFormat, rule: ScaleRule) -> Tensor:
     largest = row_statistic(rows, fmt, ScaleRule())
     if not fmt.signed:
         rows = rows.clamp(min=0)  # no scale saves the others, whose squares would drown those that it is about
+    # Squares of very small and very large numbers are zero or infinite. A power of two changes nothing else.
+    power = torch.ldexp(torch.ones_like(largest), -torch.frexp(largest).exponent.clamp(-_EXPONENT, _EXPONENT))
+    scale = _search_near_one(rows * power.unsqueeze(1), largest * power, fmt, rule)
+    return (scale / power).clamp(min=torch.finfo(rows.dtype).tiny)
+
+
+def _search_near_one(rows: Tensor, largest: Tensor, fmt: ScalarFormat, rule: ScaleRule) -> Tensor:
+    """Do what :func:`_search` does, for rows whose largest magnitudes are about 1."""
     if rule.power_of_two:
         return _best_power(rows, fmt, largest)
 

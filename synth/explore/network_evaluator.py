@@ -257,10 +257,13 @@ def _config(choice: Choice) -> Any:
 
 def _digest(model: Any) -> Any:
     """Return a hash that has taken in a model's structure and parameters."""
+    import torch
+
     state = hashlib.sha256(repr(model).encode())
     for key, tensor in model.state_dict().items():
         state.update(f"{key} {tuple(tensor.shape)} {tensor.dtype}\n".encode())
-        state.update(tensor.detach().cpu().numpy().tobytes())
+        # As bytes: numpy has no bfloat16.
+        state.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return state
 
 

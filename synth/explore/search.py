@@ -22,6 +22,9 @@ _LAYER = "format of "
 _TECHNIQUE = "technique"
 _POLL = 0.5
 
+_MOST_PLACES = 1009
+"""Processes beyond which two samplers may have the same seed."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Search:
@@ -138,7 +141,8 @@ def search(spec: Search, *, trials: int, jobs: int, first: Sequence[tuple[Assign
     StorageError
         If the database cannot be used.
     """
-    with open_study(spec.storage, spec.study, identity=spec.identity, sampler=_sampler(spec, 0)) as study:
+    with open_study(spec.storage, spec.study, identity=spec.identity) as study:
+        study.sampler = _sampler(spec, study, 0)
         done = len(_complete(study))
         if done < trials:  # those that a study has already are not tried twice: one killed in between has some alone
             for assignment, technique in first:
@@ -170,13 +174,19 @@ def _share(study: Any, spec: Search, trials: int, jobs: int, step: Callable[[], 
 
 def _work(spec: Search, place: int, trials: int) -> None:
     """Take part in a study, in a process of its own."""
-    with open_study(spec.storage, spec.study, identity=spec.identity, sampler=_sampler(spec, place)) as study:
+    with open_study(spec.storage, spec.study, identity=spec.identity) as study:
+        study.sampler = _sampler(spec, study, place)
         _optimize(study, spec, trials, lambda: None)
 
 
-def _sampler(spec: Search, place: int) -> Any:
-    """Return the sampler of one process; each has its own seed, or all would try the same."""
-    return load_optuna().samplers.NSGAIISampler(population_size=POPULATION, seed=spec.seed + place)
+def _sampler(spec: Search, study: Any, place: int) -> Any:
+    """Return the sampler of one process; each has its own seed, or all would try the same.
+
+    So has each run of a study: one that goes on would draw once more what it drew at its beginning.
+    """
+    begun = len(study.get_trials(deepcopy=False))
+    return load_optuna().samplers.NSGAIISampler(population_size=POPULATION,
+                                                seed=(spec.seed + place + _MOST_PLACES * begun) % (1 << 32))
 
 
 def _complete(study: Any) -> list[Any]:

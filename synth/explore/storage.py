@@ -60,7 +60,7 @@ def default_storage(folder: Path) -> str:
 
 
 @contextlib.contextmanager
-def open_study(storage: str, name: str, *, identity: str, sampler: Any = None) -> Iterator[Any]:
+def open_study(storage: str, name: str, *, identity: str) -> Iterator[Any]:
     """Open a study of accuracy, to be raised, and cost, to be lowered, or begin it; let go of its database at the end.
 
     Parameters
@@ -70,7 +70,6 @@ def open_study(storage: str, name: str, *, identity: str, sampler: Any = None) -
     name : str
     identity : str
         JSON of an object; a study with another one is refused.
-    sampler : optuna.samplers.BaseSampler, optional
 
     Raises
     ------
@@ -82,7 +81,7 @@ def open_study(storage: str, name: str, *, identity: str, sampler: Any = None) -
         If the database cannot be used.
     """
     with _database(storage) as database:
-        study = load_optuna().create_study(storage=database, study_name=name, sampler=sampler, load_if_exists=True,
+        study = load_optuna().create_study(storage=database, study_name=name, load_if_exists=True,
                                            directions=["maximize", "minimize"])
         _check_identity(study, name, identity)
         yield study

@@ -48,8 +48,8 @@ def _cost(lab: Laboratory) -> list[Row]:
             falls = sum(high <= low for low, high in zip(order.lut, order.lut[1:], strict=False))
             missing = f"; not measured: {', '.join(order.missing)}" if order.missing else ""
             rows.append(Row(
-                quantity=f"{target}: steps that do not rise in " + " < ".join(order.formats), unit="steps", ours=falls, paper=0,
-                provenance=Provenance.SECOND_HAND, source=f"{NOTES}: width grows with the exponent",
+                quantity=f"{target}: steps that do not rise in " + " < ".join(order.formats), unit="steps", ours=falls,
+                paper=0, provenance=Provenance.SECOND_HAND, source=f"{NOTES}: width grows with the exponent",
                 demand=Demand.EQUAL, note=f"LUTs {', '.join(map(str, order.lut))}{missing}"))
         for converted, bounds in ((False, WITHOUT_CONVERSION), (True, WITH_CONVERSION)):
             low, high = (percent / 100 for percent in bounds)  # an overhead is a part, not a percentage

@@ -13,12 +13,20 @@ _PACKAGES = (
     ("amaranth", "the circuits", "amaranth", True),
     ("numpy", "the netlist engine", "numpy", True),
     ("torch", "the quantizers, and their part of every verdict", "narrowgauge[torch]", False),
+    ("scikit-learn", "the digits that the small networks are trained on", "narrowgauge[train]", False),
+    ("Pillow", "networks on folders of images", "narrowgauge[train]", False),
+    ("safetensors", "quantized networks as safetensors files", "narrowgauge[export]", False),
+    ("onnx", "quantized networks as QONNX and ONNX files, and back", "narrowgauge[export]", False),
+    ("onnxscript", "the writing of these", "narrowgauge[export]", False),
+    ("optuna", "mixed precision in explore", "narrowgauge[explore]", False),
+    ("distributed", "sweeps on a Dask cluster", "narrowgauge[cluster]", False),
     ("amaranth-boards", "board definitions", "amaranth-boards", False),
     ("pyserial", "the host's side of a board's UART", "pyserial", False),
     ("apycula", "Gowin bitstreams", "apycula", False),
     ("ml_dtypes", "an oracle of the tests, a competitor of the benches", "narrowgauge[test]", False),
     ("gfloat", "an oracle of the tests, a competitor of the benches", "narrowgauge[test]", False),
     ("apytypes", "an oracle of the tests", "narrowgauge[test]", False),
+    ("brevitas", "an oracle of the tests, a competitor of the benches", "narrowgauge[test]", False),
 )
 
 _PROGRAMS = (

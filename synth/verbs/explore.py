@@ -43,8 +43,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pairs", action="store_true",
                        help="also pair weights with the wider activations of their family")
     group.add_argument("--technique", metavar="NAME", action="append",
-                       help="plain, equalized, smoothquant, gptq, gpfq, bias-corrected, learned-rounding, paper, or "
-                            "all but the slow learned-rounding; may be repeated (default: plain, paper)")
+                       help="plain, equalized, smoothquant, gptq, gpfq, bias-corrected, learned-rounding, paper; "
+                            "or all, which is all but the slow learned-rounding; may be repeated (default: plain, "
+                            "paper)")
     group.add_argument("--seeds", metavar="N", type=positive("Seeds"), default=10,
                        help="networks trained from --seed on, whose spread gives the intervals (default: 10)")
     group = parser.add_argument_group("cost")

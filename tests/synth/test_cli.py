@@ -3,9 +3,11 @@
 import errno
 import json
 import os
+import re
 import signal
 import threading
 import time
+import tomllib
 from pathlib import Path
 
 import jsonschema
@@ -200,6 +202,13 @@ def test_doctor_lists_tools_and_what_they_bring(capsys):
     assert {"name", "version", "brings", "state", "required"} == set(document["items"][0])
 
 
+def test_doctor_knows_every_optional_package(capsys):
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    wanted = {re.match(r"[\w-]+", requirement)[0] for extra in ("torch", "train", "export", "explore", "cluster")
+              for requirement in extras[extra]}
+    assert wanted <= {item["name"] for item in json.loads(call(capsys, "doctor", "--json").out)["items"]}
+
+
 def test_doctor_reports_what_is_missing(capsys, monkeypatch):
     monkeypatch.setattr(toolchain, "is_installed", lambda name: False)
     result = call(capsys, "doctor")
@@ -213,7 +222,9 @@ def test_help_names_every_verb_and_version_is_known(capsys):
     assert all(verb in result.out for verb in VERBS)
     assert call(capsys, "--version").out.startswith("narrowgauge")
     for verb in VERBS:
-        assert "--json" in call(capsys, verb, "--help").out
+        text = " ".join(call(capsys, verb, "--help").out.split())
+        assert "--json" in text
+        assert VERBS[verb][1:] in text  # names in it keep their capitals
 
 
 # Requests that cannot be meant

@@ -143,3 +143,14 @@ def test_rows_are_independent_of_how_many_are_searched_at_a_time(monkeypatch):
     want = row_scales(x, parse("e4m3"), rule)
     monkeypatch.setattr("sw.ptq.scale_search._BLOCK", 150)
     assert torch.equal(row_scales(x, parse("e4m3"), rule), want)
+
+
+@pytest.mark.parametrize("search", list(ScaleSearch))
+@pytest.mark.parametrize("power_of_two", [False, True])
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_search_is_the_same_for_magnitudes_whose_squares_are_zero_or_infinite(name, search, power_of_two):
+    rule = ScaleRule(statistic=MSE, search=search, power_of_two=power_of_two)
+    want = row_scales(rows(), parse(name), rule)
+    for exponent in (-80, 80, 110):
+        got = row_scales(rows() * 2.0**exponent, parse(name), rule)
+        assert torch.equal(got, want * 2.0**exponent), (exponent, got, want * 2.0**exponent)

@@ -177,6 +177,20 @@ def test_a_model_of_the_users_own(own):
     assert 0 <= own.accuracy(task("int8", seed=3)) <= 1
 
 
+def test_digests_are_of_the_bytes_of_any_type():
+    from synth.explore.network_evaluator import _digest
+
+    def digest(dtype, value):
+        model = torch.nn.Sequential(torch.nn.Linear(3, 2), torch.nn.BatchNorm1d(2)).to(dtype)
+        for parameter in model.parameters():
+            torch.nn.init.constant_(parameter, value)
+        return _digest(model).hexdigest()
+
+    found = [digest(dtype, value) for dtype in (torch.float32, torch.bfloat16) for value in (0.5, 0.75)]
+    assert len(set(found)) == 4
+    assert digest(torch.bfloat16, 0.5) == found[2]
+
+
 def test_another_forward_is_another_network(own, tmp_path):
     from synth.explore.network_evaluator import _load
 

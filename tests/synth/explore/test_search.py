@@ -127,6 +127,15 @@ def test_a_study_goes_on_where_it_stopped(tmp_path):
     assert run(spec, 12) == again
 
 
+def test_a_study_that_goes_on_does_not_try_the_same_again(tmp_path):
+    spec = spec_in(tmp_path, choices=tuple(Choice(weight=f"int{weight}", activation=f"int{activation}")
+                                           for weight in range(3, 9) for activation in range(3, 9)))
+    run(spec, 6)
+    found = run(spec, 12)
+    assert [trial.assignment for trial in found[6:]] != [trial.assignment for trial in found[:6]]
+    assert len({trial.assignment for trial in found}) >= 11  # of 1,296: two of twelve meet once in twenty times
+
+
 def test_two_processes_share_one_study(tmp_path):
     wanted = [(tuple((layer, choice) for layer in ("first", "last")), "plain") for choice in CHOICES]
     found = run(spec_in(tmp_path), 10, jobs=2, first=wanted)
