@@ -153,6 +153,7 @@ def _seeded(seed: int) -> Iterator[None]:
             torch.set_num_threads(threads)
 
 
+@torch.enable_grad()
 def _train(model: nn.Module, recipe: TrainingRecipe, samples: Samples, progress: Progress | None) -> None:
     steps = len(samples) // recipe.batch_size
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)

@@ -7,8 +7,9 @@ from pathlib import Path
 
 _ROOT = Path(__file__).parent.parent.parent
 
-_CODE = ("sw", "synth/explore/techniques.py", "synth/explore/network_evaluator.py")
-"""Folders and files whose change makes earlier accuracies and studies another version's."""
+_CODE = ("sw/formats/**/*.py", "sw/quantize/**/*.py", "sw/ptq/**/*.py", "sw/nn/**/*.py", "sw/train/**/*.py",
+         "synth/explore/techniques.py", "synth/explore/network_evaluator.py")
+"""Files whose change makes earlier accuracies and studies another version's."""
 
 _LIBRARIES = ("torch", "numpy", "scikit-learn")
 
@@ -18,8 +19,7 @@ def library_digest() -> str:
     """Return the SHA-256 of the source of everything that quantizes, trains or evaluates."""
     state = hashlib.sha256()
     for place in _CODE:
-        path = _ROOT / place
-        for file in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+        for file in sorted(_ROOT.glob(place)):
             state.update(file.relative_to(_ROOT).as_posix().encode() + b"\0")
             state.update(hashlib.sha256(file.read_bytes().replace(b"\r\n", b"\n")).digest())
     return state.hexdigest()

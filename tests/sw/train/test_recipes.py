@@ -64,6 +64,13 @@ def test_the_cache_folder_is_where_checkpoints_go(quick, tmp_path, monkeypatch):
     assert [entry.name[:13] for entry in (tmp_path / "networks").iterdir()] == ["digits-cnn-0-"]
 
 
+def test_networks_are_trained_where_gradients_are_off(quick, tmp_path):
+    with torch.no_grad():
+        model = trained(NAMES[0], folder=tmp_path)
+        assert not torch.is_grad_enabled()
+    assert same(model, trained(NAMES[0], folder=tmp_path / "again"))
+
+
 def test_torch_is_left_as_it_was(quick, tmp_path):
     torch.manual_seed(11)
     want, threads = torch.rand(3), torch.get_num_threads()

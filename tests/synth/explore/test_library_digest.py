@@ -27,6 +27,8 @@ def test_the_digest_follows_the_code(tmp_path, monkeypatch):
     assert digest_in(tmp_path, monkeypatch) == first
     (tmp_path / "synth" / "explore" / "front.py").write_text("a = 2\n")
     (tmp_path / "sw" / "README.md").write_text("words")
+    (tmp_path / "sw" / "export").mkdir()
+    (tmp_path / "sw" / "export" / "qonnx.py").write_text("a = 2\n")
     assert digest_in(tmp_path, monkeypatch) == first
     seen = {first}
     code.write_text("x = 2\n")
@@ -36,6 +38,10 @@ def test_the_digest_follows_the_code(tmp_path, monkeypatch):
     (tmp_path / "synth" / "explore" / "techniques.py").write_text("a = 2\n")
     seen.add(digest_in(tmp_path, monkeypatch))
     assert len(seen) == 4
+
+
+def test_every_pattern_finds_code():
+    assert all(list(module._ROOT.glob(place)) for place in module._CODE)
 
 
 def test_versions_of_what_is_installed(monkeypatch):
