@@ -114,8 +114,8 @@ def accumulator(table: Table, fmt: str, target: str, *, converted: bool = False)
 
 
 def minifloats(bits: int) -> list[str]:
-    """Return the minifloats of a width, from two exponent bits up, that keep a fraction bit."""
-    return [f"minifloat_e{exponent}m{bits - 1 - exponent}" for exponent in range(2, bits - 1)]
+    """Return the published minifloats of a width: of two to five exponent bits, and a fraction bit at least."""
+    return [f"minifloat_e{exponent}m{bits - 1 - exponent}" for exponent in range(2, min(bits - 2, 5) + 1)]
 
 
 def order(table: Table, formats: Sequence[str], target: str) -> Order:
