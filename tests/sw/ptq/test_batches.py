@@ -75,7 +75,11 @@ def test_modes_come_back_after_an_error():
 
 
 def test_masks_may_hold_negative_infinities():
-    run(Pair(), [(X, torch.tensor([0, -torch.inf]))])
+    mask, seen = torch.tensor([0, -torch.inf]), []
+    model = Pair()
+    model.register_forward_pre_hook(lambda _, arguments: seen.append(arguments[1]))
+    run(model, [(X, mask)])
+    assert [torch.equal(given, mask) for given in seen] == [True]
 
 
 @pytest.mark.parametrize(("batches", "error", "message"), [

@@ -1,6 +1,7 @@
 """Studies are found again, and those of another request or version, or no databases, are refused with the mend."""
 
 import json
+import sys
 import threading
 import time
 
@@ -123,11 +124,8 @@ def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path):
     assert path.read_text() == "these are my notes\n" * 100
 
 
-def test_a_missing_driver_is_named():
-    import importlib.util
-
-    if importlib.util.find_spec("psycopg2") is not None:
-        pytest.skip("psycopg2 is installed")
+def test_a_missing_driver_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "psycopg2", None)
     with pytest.raises(ToolMissing, match="Tool psycopg2 is not installed; it speaks to the database "
                                           "'postgresql.psycopg2://host/studies': pip install psycopg2"), \
             open_study("postgresql+psycopg2://host/studies", "mine", identity=identity()):
