@@ -1,5 +1,6 @@
-"""Where this package keeps what it can make again: measurements, netlists, trained networks."""
+"""Where this package keeps what it can make again (measurements, netlists, trained networks), and under which keys."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -9,3 +10,13 @@ def cache_folder() -> Path:
     import platformdirs
 
     return Path(os.environ.get("NARROWGAUGE_CACHE") or platformdirs.user_cache_dir("narrowgauge", appauthor=False))
+
+
+def digest_of(*parts: str | bytes) -> str:
+    """Return the SHA-256 of several parts, each with its length, as hexadecimal digits."""
+    state = hashlib.sha256()
+    for part in parts:
+        data = part.encode() if isinstance(part, str) else part
+        state.update(len(data).to_bytes(8, "little"))
+        state.update(data)
+    return state.hexdigest()

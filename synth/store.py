@@ -5,7 +5,6 @@ Records and files carry their own digest and are hashed again when read, so that
 rather than believed.
 """
 
-import hashlib
 import json
 import sqlite3
 import threading
@@ -15,7 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from sw.cache import cache_folder as cache_folder  # where stores are kept unless a test wants another folder
+from sw.cache import cache_folder as cache_folder
+from sw.cache import digest_of as digest_of
 from synth.errors import StorageError
 
 Json = dict[str, Any]
@@ -25,16 +25,6 @@ CREATE TABLE IF NOT EXISTS records (key TEXT PRIMARY KEY, kind TEXT NOT NULL, bo
                                     digest TEXT NOT NULL, created REAL NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS files (digest TEXT PRIMARY KEY, data BLOB NOT NULL) STRICT;
 """
-
-
-def digest_of(*parts: str | bytes) -> str:
-    """Return the SHA-256 of several parts, each with its length, as hexadecimal digits."""
-    state = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        state.update(len(data).to_bytes(8, "little"))
-        state.update(data)
-    return state.hexdigest()
 
 
 class Store:

@@ -10,7 +10,7 @@ ROOT = Path(__file__).parent.parent
 # Each layer, from the bottom up, with the packages in it. A module may import from its own layer's package and from
 # every layer below; packages that share a layer do not know each other.
 LAYERS = (
-    ("sw.formats", "sw.cache"),
+    ("sw.formats", "sw.cache", "sw.files"),
     ("sw.reference",),
     ("sw.quantize", "hw"),
     ("sw.ptq",),

@@ -1,8 +1,7 @@
-"""Packages that only an export needs, and files that are either whole or not there."""
+"""Packages that only an export needs, and the files that it may write."""
 
 import importlib
 import os
-import secrets
 from pathlib import Path
 from types import ModuleType
 
@@ -52,17 +51,3 @@ def check_module(model: nn.Module) -> None:
     """Raise TypeError unless ``model`` is a module."""
     if not isinstance(model, nn.Module):
         raise TypeError(f"Model must be a torch.nn.Module, not {type(model).__name__!r}")
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader finds the old one or the new one, whenever the writer is interrupted."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
-    try:
-        with part.open("xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise

@@ -9,8 +9,9 @@ import numpy as np
 from torch import Tensor
 
 from sw.export.bits import pack_codes
-from sw.export.files import required, write_whole
+from sw.export.files import required
 from sw.export.trace import PLACEHOLDER_DOMAIN, Traced
+from sw.files import write_whole
 
 if TYPE_CHECKING:
     import onnx

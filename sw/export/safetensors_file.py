@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from sw.export.bits import pack_codes, unpack_codes
-from sw.export.files import check_module, checked_path, required, write_whole
+from sw.export.files import check_module, checked_path, required
 from sw.export.formats import Json
 from sw.export.manifest import Manifest, manifest_of, prepared_layers, shapes, weight_quantizers
+from sw.files import write_whole
 from sw.formats import BlockFormat
 from sw.ptq.quantize import convert, prepare, quantizers
 from sw.ptq.smoothing import attach_smoothing

@@ -1,28 +1,17 @@
 """A network's parameters in a file that is whole or not there, and that knows when it was damaged."""
 
-import contextlib
 import hashlib
 import io
-import os
-import tempfile
 import warnings
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from sw.files import write_whole
+
 _MAGIC = b"narrowgauge checkpoint 1\n"
 _DIGEST_BYTES = hashlib.sha256().digest_size
-
-
-def key_of(*parts: str | bytes) -> str:
-    """Return the SHA-256 of several parts, each with its length, as hexadecimal digits."""
-    state = hashlib.sha256()
-    for part in parts:
-        data = part.encode() if isinstance(part, str) else part
-        state.update(len(data).to_bytes(8, "little"))
-        state.update(data)
-    return state.hexdigest()
 
 
 def save_state(model: nn.Module, path: Path) -> None:
@@ -37,15 +26,7 @@ def save_state(model: nn.Module, path: Path) -> None:
     torch.save(model.state_dict(), buffer)
     body = buffer.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
-    try:
-        with open(handle, "wb") as file:
-            file.write(_MAGIC + hashlib.sha256(body).digest() + body)
-        os.replace(name, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-        raise
+    write_whole(path, _MAGIC + hashlib.sha256(body).digest() + body)
 
 
 def load_state(model: nn.Module, path: Path) -> bool:

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import affine_grid, cross_entropy, grid_sample
 
-from sw.cache import cache_folder
+from sw.cache import cache_folder, digest_of
 from sw.formats.check import check_integer
 from sw.nn import networks
 from sw.ptq.checks import Progress
-from sw.train.checkpoint import key_of, load_state, save_state
+from sw.train.checkpoint import load_state, save_state
 from sw.train.datasets import digits
 from sw.train.samples import Samples
 
@@ -133,8 +133,8 @@ def _key(recipe: TrainingRecipe, seed: int, samples: Samples) -> str:
     """Return a digest of everything that the trained parameters depend on."""
     numbers = {name: value for name, value in vars(recipe).items() if name != "network"}
     sources = [Path(file).read_bytes() for file in (networks.__file__, __file__)]
-    return key_of(recipe.network.__name__, repr(numbers), str(seed), torch.__version__, *sources,
-                  samples.images.numpy().tobytes(), samples.labels.numpy().tobytes())
+    return digest_of(recipe.network.__name__, repr(numbers), str(seed), torch.__version__, *sources,
+                     samples.images.numpy().tobytes(), samples.labels.numpy().tobytes())
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from sw.files import write_whole
 from synth.cost.coordinates import COORDINATES
 from synth.cost.features import MODELLED, operand_bits
 from synth.cost.regression import Array, Neighbourhood, fit_coefficients
@@ -246,9 +247,7 @@ class CostModel:
         """
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f".{path.name}.partial")
-            beside.write_bytes(self.to_bytes())
-            beside.replace(path)
+            write_whole(path, self.to_bytes())
 
 
 def _rounded(values: Array) -> list[Any]:

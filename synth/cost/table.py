@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+from sw.files import write_whole
 from synth.cost.point import ACCUMULATORS, Point
 from synth.errors import ExitCode, StorageError
 from synth.folder import storage_errors
@@ -282,9 +283,7 @@ class Table:
         """
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            beside = path.with_name(f".{path.name}.partial")
-            beside.write_bytes(self.to_bytes())
-            beside.replace(path)
+            write_whole(path, self.to_bytes())
 
 
 def _entries_of(document: Mapping[str, Any]) -> Iterator[tuple[Row, Conditions]]:

@@ -1,11 +1,9 @@
-"""Missing packages, paths, and files that are whole or not there."""
-
-import os
+"""Missing packages, and paths."""
 
 import pytest
 from torch import nn
 
-from sw.export.files import check_module, checked_path, required, write_whole
+from sw.export.files import check_module, checked_path, required
 
 
 def test_an_installed_package_is_returned():
@@ -42,20 +40,3 @@ def test_only_modules_are_exported():
     check_module(nn.Linear(1, 1))
     with pytest.raises(TypeError, match="Model must be a torch.nn.Module, not 'dict'"):
         check_module({})
-
-
-def test_an_interrupted_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "a.bin"
-    write_whole(path, b"old")
-
-    def interrupted(source, target):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "replace", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        write_whole(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
-    monkeypatch.undo()
-    write_whole(path, b"new")
-    assert path.read_bytes() == b"new"

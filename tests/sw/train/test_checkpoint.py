@@ -9,7 +9,8 @@ import pytest
 import torch
 from torch import nn
 
-from sw.train.checkpoint import key_of, load_state, save_state
+from sw.cache import digest_of
+from sw.train.checkpoint import load_state, save_state
 
 
 @pytest.fixture
@@ -80,6 +81,6 @@ def test_nothing_in_a_file_is_executed(saved):
 
 
 def test_keys_tell_parts_apart():
-    keys = {key_of(*parts) for parts in (("ab", "c"), ("a", "bc"), ("abc",), ("abc", ""), (b"abc", b"", b""))}
+    keys = {digest_of(*parts) for parts in (("ab", "c"), ("a", "bc"), ("abc",), ("abc", ""), (b"abc", b"", b""))}
     assert len(keys) == 5
-    assert key_of("a") == key_of(b"a")
+    assert digest_of("a") == digest_of(b"a")
