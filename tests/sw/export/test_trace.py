@@ -11,6 +11,7 @@ from sw.export.trace import PLACEHOLDER_DOMAIN, checked_examples, trace
 from sw.formats import parse
 from sw.ptq.config import ActivationConfig, Config, Granularity, ScaleRule, ScaleStatistic
 from sw.ptq.quantize import floating, prepare, weights_only
+from sw.ptq.tensor_quantizer import TensorQuantizer
 from tests.sw.export.networks import config, images, plain, quantized
 
 
@@ -141,5 +142,6 @@ def test_dynamic_scales_by_other_rules_are_refused(granularity, rule, batch, mes
 @pytest.mark.parametrize(("granularity", "batch"), [(Granularity.TENSOR, False), (Granularity.TOKEN, True)])
 def test_a_percentile_of_few_elements_is_the_largest_one(granularity, batch, monkeypatch):
     monkeypatch.setattr("sw.export.trace._exported", lambda *arguments: None)
-    trace(quantized(plain(), dynamic(granularity, ScaleRule(statistic=ScaleStatistic.PERCENTILE))), images(), opset=20,
-          dynamic_batch=batch)
+    model = quantized(plain(), dynamic(granularity, ScaleRule(statistic=ScaleStatistic.PERCENTILE)))
+    found = trace(model, images(), opset=20, dynamic_batch=batch)
+    assert len(found.quantizers) == sum(isinstance(module, TensorQuantizer) for module in model.modules())
