@@ -25,7 +25,7 @@ LAYERS = (
 MODULES = sorted(path for folder in ("sw", "hw", "synth", "platforms") for path in (ROOT / folder).rglob("*.py"))
 
 # Where importing torch is the point; everywhere else it may only happen inside a function of the synth layer.
-TORCH_PACKAGES = ("sw.quantize", "sw.ptq", "sw.nn", "sw.train", "sw.export")
+TORCH_PACKAGES = ("sw.quantize", "sw.ptq", "sw.nn", "sw.train", "sw.export", "synth.nn")
 
 
 def module_name(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""The two ways numpy's engine executes a program: on arrays of words, and on Python integers.
+"""What executes a program, and the two ways numpy's engine does: on arrays of words, and on Python integers.
 
 Both take the planes of a program's sources (its input bits, then its state bits) and return those of chosen
 registers. An operation on a Python integer costs about 30 ns and on an array 250 ns, so the integers win for up to some
@@ -36,6 +36,10 @@ class Kernel(Protocol):
 
     def constant(self, value: bool) -> Plane:
         """Return a plane with the same bit for every vector."""
+
+
+KernelMaker = Callable[[Sequence[Register], int, MemoryState], Kernel]
+"""From the wanted registers, a number of words of vectors and the memories to an executable form."""
 
 
 def sources_of(program: Program) -> list[Register]:

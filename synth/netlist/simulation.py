@@ -5,11 +5,12 @@ from __future__ import annotations
 import operator
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from synth.netlist.kernel import Kernel, Plane, make_kernel
+from synth.netlist.kernel import Kernel, KernelMaker, Plane, make_kernel
 from synth.netlist.memory_state import MemoryState
 from synth.netlist.packing import Codes, Planes, pack_codes, unpack_codes, words_for
 from synth.netlist.program import Clock, Program, Register, Write
@@ -60,10 +61,13 @@ class Simulation:
     ----------
     program : Program
     lanes : int
-        Number of copies, at least 1. Up to 8192 run on Python integers, more on arrays.
+        Number of copies, at least 1.
+    kernel_maker : callable, optional
+        An engine's ``make_kernel``, which executes the logic. By default numpy's: up to 8192 lanes run on Python
+        integers, more on arrays.
     """
 
-    def __init__(self, program: Program, lanes: int = 1) -> None:
+    def __init__(self, program: Program, lanes: int = 1, kernel_maker: KernelMaker | None = None) -> None:
         self._lanes = operator.index(lanes)
         if self._lanes < 1:
             raise ValueError(f"Number of lanes must be at least 1, not {lanes!r}")
@@ -75,7 +79,8 @@ class Simulation:
                   *(program.state[index].settled for index in self._asynchronous)]
         self._write_place = {register: len(wanted) + place for place, register in enumerate(_write_registers(program))}
         self._memory = MemoryState(program, words_for(self._lanes))
-        self._kernel: Kernel = make_kernel(program, [*wanted, *self._write_place], words_for(self._lanes), self._memory)
+        maker = kernel_maker or partial(make_kernel, program)
+        self._kernel: Kernel = maker([*wanted, *self._write_place], words_for(self._lanes), self._memory)
         self._inputs: dict[str, list[Plane]] = {
             port.name: [self._kernel.constant(False)] * port.width for port in program.inputs}
         self._widths = {port.name: port.width for port in program.inputs}

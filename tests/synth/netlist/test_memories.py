@@ -141,7 +141,7 @@ def test_memory_alone_makes_a_design_clocked():
 
 def test_passes_are_as_large_as_their_memories_allow(monkeypatch):
     """The results are those of one pass."""
-    monkeypatch.setattr("synth.netlist.numpy_engine.BLOCK_MEMORY", 16 * 192)
+    monkeypatch.setattr("synth.netlist.engine.BLOCK_MEMORY", 16 * 192)
     engine, addresses = NumpyEngine(one_memory()), np.arange(1000) % 16
     outputs = engine.run({"en": 1, "wa": addresses, "ra": addresses, "d": addresses}, latency=1)
     assert (outputs["o"] == addresses).all()

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synth.netlist import Family, NumpyEngine, compile_netlist, read_netlist
-from synth.netlist.numpy_engine import BLOCK_VECTORS
+from synth.netlist.engine import BLOCK_VECTORS
 from tests.synth.netlist.builders import design, lut4
 
 
