@@ -225,8 +225,11 @@ class Table:
         return digest_of(self.to_bytes())
 
     def overlaid(self, other: Table) -> Table:
-        """Return this table with another one's rows in place of its own, where both have one."""
-        return Table([*self, *other])
+        """Return this table with another one's rows in place of its own, where both have one.
+
+        A row that was placed gives way to none that Yosys alone counted, and no row to a failure.
+        """
+        return Table(_by_trust([*self, *other]))
 
     def to_bytes(self) -> bytes:
         """Return the table's file: JSON, a row a line; the same bytes for the same rows."""
@@ -339,10 +342,13 @@ def load_table(path: Path | None = None) -> Table:
         return read_table(path)
     from synth.cost.journal import user_entries
 
-    return Table(sorted([*read_table(SHIPPED), *user_entries()], key=_trust))
+    return Table(_by_trust([*read_table(SHIPPED), *user_entries()]))
 
 
-def _trust(entry: tuple[Row, Conditions]) -> int:
-    """Rank rows of the same point and target, the best last: failed, counted by Yosys alone, placed."""
-    row, _ = entry
-    return 0 if isinstance(row, Failed) else 1 if row.counted_by == "yosys" else 2
+def _by_trust(entries: Iterable[tuple[Row, Conditions]]) -> list[tuple[Row, Conditions]]:
+    """Order rows of the same point and target, the best last: failed, counted by Yosys alone, placed; then by age."""
+    def rank(entry: tuple[Row, Conditions]) -> int:
+        row, _ = entry
+        return 0 if isinstance(row, Failed) else 1 if row.counted_by == "yosys" else 2
+
+    return sorted(entries, key=rank)

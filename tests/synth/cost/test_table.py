@@ -90,6 +90,16 @@ def test_the_later_row_counts():
     assert table.failures == (failed(),)
 
 
+def test_a_better_row_stays():
+    placed, counted = measured(lut=1), dataclasses.replace(measured(lut=2), counted_by="yosys")
+    assert placed.counted_by == "nextpnr"
+    for worse in (counted, dataclasses.replace(failed(), point=placed.point, target=placed.target)):
+        table = Table([(placed, WAY)]).overlaid(Table([(worse, WAY)]))
+        assert [(row.lut, row.counted_by) for row in table.rows] == [(1, "nextpnr")]
+        assert table.failures == ()
+    assert [row.lut for row in Table([(counted, WAY)]).overlaid(Table([(placed, WAY)])).rows] == [1]
+
+
 def test_a_file_is_written_whole(tmp_path):
     path = tmp_path / "folder" / "table.json"
     Table([(measured(), WAY)]).save(path)
