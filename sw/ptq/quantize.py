@@ -155,7 +155,8 @@ def quantize_(model: nn.Module, config: Configs, filter_fn: Filter | None = None
     Raises
     ------
     TypeError, ValueError
-        As the functions of the steps.
+        As the functions of the steps. Where the calibration fails, no layer is quantized; batch normalizations that
+        were merged and weights that were equalized stay so, which changes no result.
     """
     recipe = Recipe() if recipe is None else recipe
     if not isinstance(recipe, Recipe):
@@ -167,8 +168,13 @@ def quantize_(model: nn.Module, config: Configs, filter_fn: Filter | None = None
         if batches is None and layer_config.activation is not None and not layer_config.activation.follows_inputs:
             raise _batches_missing(f"layer {name!r}")
     recipe.transform(model, batches, lambda _, name: name in chosen)
-    prepare(model, config, filter_fn)
-    calibrate(model, batches, progress)
+    layers = _attach(select(model, config, filter_fn))
+    leave_fast_path(model)
+    try:
+        calibrate(model, batches, progress)
+    except BaseException:
+        _detach(layers)
+        raise
     recipe.round(model, batches)
     return convert(model)
 

@@ -381,6 +381,17 @@ def test_a_refused_conversion_freezes_nothing():
     assert not any(quantizer.is_calibrated for quantizer in quantizers(model))
 
 
+def test_a_refused_batch_leaves_a_float_network():
+    model = network().eval()
+    want, kinds, keys = model(BATCHES[0]), [type(module) for module in model.modules()], list(model.state_dict())
+    with pytest.raises(ValueError, match="Batch must be finite, not nan at .*, in batch 1"):
+        quantize_(model, CONFIG, batches=[BATCHES[0], BATCHES[1] * torch.nan], recipe=PLAIN)
+    assert [type(module) for module in model.modules()] == kinds
+    assert list(model.state_dict()) == keys
+    assert torch.equal(model(BATCHES[0]), want)
+    assert quantized_layers(quantize_(model, CONFIG, batches=BATCHES, recipe=PLAIN))
+
+
 def test_weights_alone_need_no_batches():
     model = quantize_(network(), Config(weight=WeightConfig(format=INT8)), recipe=PLAIN)
     assert all(layer.input_quantizer is None for layer in quantized_layers(model).values())
