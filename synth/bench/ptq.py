@@ -1,22 +1,17 @@
 """Post-training quantization of a ResNet-18, end to end, beside Brevitas doing the same steps."""
 
-import json
 import math
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from sw.formats import FixedPointFormat, FloatingPointFormat, ScalarFormat, parse
+from synth.bench.child import run_child
 from synth.bench.ptq_sides import SIDES, STEPS
 from synth.console import Progress
-from synth.errors import ToolError, ToolTimeout
 
 FORMATS = ("int8", "minifloat_e4m3")
 """What is measured unless something else is asked for."""
@@ -182,44 +177,16 @@ def _loaded(file: Path) -> dict[str, Any]:
 
 def _child(request: dict[str, Any], timeout: float, label: str, progress: Progress) -> Figures:
     """Run one repetition, and return what it said."""
-    root = Path(__file__).parent.parent.parent
-    paths = [str(root), *filter(None, [os.environ.get("PYTHONPATH")])]
     figures: Figures = {"steps": {}}
-    with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as log:
-        child = subprocess.Popen([sys.executable, "-m", "synth.bench.ptq_child", json.dumps(request)], text=True,
-                                 env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)}, stdin=subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, stderr=log)
-        expired = threading.Event()
 
-        def expire() -> None:
-            expired.set()
-            child.kill()
+    def note(message: dict[str, Any]) -> None:
+        if "begins" in message:
+            progress.start(f"{label}: {message['begins']}")
+        elif "step" in message:
+            figures["steps"][message["step"]] = message
+        else:
+            figures.update(message)
 
-        alarm = threading.Timer(timeout, expire)
-        alarm.start()
-        assert child.stdout is not None
-        try:
-            for line in child.stdout:
-                message = json.loads(line)
-                if "begins" in message:
-                    progress.start(f"{label}: {message['begins']}")
-                elif "step" in message:
-                    figures["steps"][message["step"]] = message
-                else:
-                    figures.update(message)
-            code = child.wait()
-        finally:
-            alarm.cancel()
-            child.kill()
-            child.wait()
-            child.stdout.close()
-        log.seek(0)
-        last = (log.read().strip().splitlines() or ["nothing"])[-1]
-    what = f"{request['side']} on {request['format']}"
-    if expired.is_set():
-        raise ToolTimeout("bench ptq", f"Child of the bench must end within {timeout:g} s, not run on, for {what}; "
-                                       "--timeout sets another limit, and fewer --images take less")
-    if code:
-        raise ToolError("bench ptq", f"Child of the bench must end well, not with {code}, for {what}; its last words: "
-                                     f"{last}")
+    run_child("synth.bench.ptq_child", request, tool="bench ptq", what=f"{request['side']} on {request['format']}",
+              mend="fewer --images take less", timeout=timeout, message=note)
     return figures

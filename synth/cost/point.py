@@ -96,6 +96,7 @@ class Point:
             raise UsageError(f"Operation must be one of {', '.join(OPERATIONS)} to have tabulated costs, "
                              f"not {operation.name!r}")
         model = operation.model
+        values = _canonical(operation)
         for noun, got, want in (("Rounding mode", model.rounding, RoundingMode.NEAREST_EVEN),
                                 ("Overflow policy", model.overflow, OverflowPolicy.SATURATE)):
             if got is not want:
@@ -103,7 +104,7 @@ class Point:
         if getattr(model, "c", None) is not None:
             raise UsageError("Preload format must be left out for an operation with tabulated costs, "
                              f"not {model.c.name!r}")
-        return cls.trusted(_canonical(operation))
+        return cls.trusted(values)
 
     @classmethod
     def from_json(cls, document: Json) -> Point:
@@ -154,8 +155,17 @@ class Point:
 
 
 def _canonical(operation: Operation) -> Json:
-    """Return the attributes of an operation's point: a register is named only where it is not the default one."""
+    """Return the attributes of an operation's point: a register is named only where it is not the default one.
+
+    Raises
+    ------
+    UsageError
+        If it is an accumulator's step alone.
+    """
     model = operation.model
+    if operation.name in ACCUMULATORS and not operation.is_stream:
+        raise UsageError(f"Formats of {operation.name} must be fixed point to have tabulated costs, not "
+                         f"{model.a.name!r}, {model.b.name!r} and {model.result.name!r}; build measures its step")
     terms = getattr(model, "terms", None)
     accumulator = getattr(model, "accumulator", None)
     if accumulator is not None and terms is not None:

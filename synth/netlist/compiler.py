@@ -10,19 +10,15 @@ from synth.netlist.expand import expand
 from synth.netlist.gates import GateGraph, Literal
 from synth.netlist.levelize import CombinationalLoop, levelize
 from synth.netlist.live import Live, find_live
+from synth.netlist.lower import Lowering
 from synth.netlist.memory_blocks import Blocks, group_memories
 from synth.netlist.network import FALSE, TRUE, Network, Signal
 from synth.netlist.program import (
-    ONE,
-    ZERO,
     Clock,
-    Instruction,
     MemoryBlock,
-    Operation,
     PortRegisters,
     Program,
     Read,
-    Register,
     StateBit,
     Write,
 )
@@ -57,9 +53,7 @@ class _Compiler:
         self._netlist = network.netlist
         self._graph = GateGraph()
         self._literals: dict[Signal, Literal] = {FALSE: 0, TRUE: 1}
-        self._instructions: list[Instruction | Read] = []
-        self._register_of_literal: dict[Literal, Register] = {0: ZERO, 1: ONE}
-        self._register_count = 2
+        self._code = Lowering(self._graph)
 
     def program(self) -> Program:
         self._build_gates()
@@ -74,7 +68,7 @@ class _Compiler:
         writes = [[(self._clock(block.cells[0], write.clock, write.rising, input_literals), write)
                    for write in block.writes] for block in blocks.blocks]
         inputs = self._input_registers()
-        stored = {flip_flop: self._new_register(self._literals[flip_flop.stored]) for flip_flop in live.flip_flops}
+        stored = {flip_flop: self._code.new_register(self._literals[flip_flop.stored]) for flip_flop in live.flip_flops}
         wanted = [literal for _, literals in outputs for literal in literals]
         for flip_flop in live.flip_flops:
             wanted += [self._literals[flip_flop.data], self._literals[flip_flop.settled]]
@@ -85,17 +79,17 @@ class _Compiler:
         return Program(
             name=self._netlist.name,
             inputs=inputs,
-            outputs=tuple(PortRegisters(name, self._registers(literals)) for name, literals in outputs),
+            outputs=tuple(PortRegisters(name, self._code.registers(literals)) for name, literals in outputs),
             state=tuple(StateBit(cell=flip_flop.cell, stored=stored[flip_flop],
-                                 settled=self._register(self._literals[flip_flop.settled]),
-                                 next=self._register(self._literals[flip_flop.data]),
+                                 settled=self._code.register(self._literals[flip_flop.settled]),
+                                 next=self._code.register(self._literals[flip_flop.data]),
                                  initial=flip_flop.initial, clock=clocks[flip_flop]) for flip_flop in live.flip_flops),
-            instructions=tuple(self._instructions),
-            register_count=self._register_count,
+            instructions=tuple(self._code.instructions),
+            register_count=self._code.register_count,
             memories=tuple(MemoryBlock(
                 cells=block.cells, words=block.words, width=block.width, initial=block.initial,
-                writes=tuple(Write(clock=clock, address=self._registers(write.address),
-                                   enable=self._register(write.enable), data=self._registers(write.data))
+                writes=tuple(Write(clock=clock, address=self._code.registers(write.address),
+                                   enable=self._code.register(write.enable), data=self._code.registers(write.data))
                              for clock, write in ports))
                 for block, ports in zip(blocks.blocks, writes, strict=True)))
 
@@ -175,13 +169,6 @@ class _Compiler:
 
     # Gates to instructions
 
-    def _new_register(self, literal: Literal | None) -> Register:
-        register = self._register_count
-        self._register_count += 1
-        if literal is not None:
-            self._register_of_literal[literal] = register
-        return register
-
     def _input_registers(self) -> tuple[PortRegisters, ...]:
         places = {place: signal for signal, place in self._network.inputs.items()}
         ports = []
@@ -189,7 +176,7 @@ class _Compiler:
             signals = [places.get((port.name, index)) for index in range(len(port.bits))]
             if any(signal is not None for signal in signals):
                 ports.append(PortRegisters(port.name, tuple(
-                    self._new_register(None if signal is None else self._literals[signal]) for signal in signals)))
+                    self._code.new_register(None if signal is None else self._literals[signal]) for signal in signals)))
         return tuple(ports)
 
     def _lower(self, wanted: Sequence[Literal], blocks: Blocks) -> None:
@@ -207,48 +194,13 @@ class _Compiler:
             elif node in blocks.addresses:
                 needed.add(node)
                 pending += [literal >> 1 for literal in blocks.addresses[node]]
-        for node in sorted(needed):                      # nodes are numbered in topological order
-            gate = gates[node]
-            if gate is not None:
-                self._lower_gate(node, *gate)
-            elif 2 * node not in self._register_of_literal:
-                self._lower_read(blocks.addresses[node], blocks, needed)
-        for literal in wanted:
-            self._register(literal)
+        self._code.lower_nodes(sorted(needed),       # nodes are numbered in topological order
+                                   lambda node: self._lower_read(blocks.addresses[node], blocks, needed))
+        self._code.registers(wanted)
 
     def _lower_read(self, address: tuple[Literal, ...], blocks: Blocks, needed: set[int]) -> None:
         """Emit one read of all that is wanted at an address, whose first user has come."""
-        registers = self._registers(address)
-        self._instructions.append(Read(registers, tuple(
-            (block, bit, self._new_register(2 * node)) for node, block, bit in blocks.reads[address]
+        registers = self._code.registers(address)
+        self._code.instructions.append(Read(registers, tuple(
+            (block, bit, self._code.new_register(2 * node)) for node, block, bit in blocks.reads[address]
             if node in needed)))
-
-    def _lower_gate(self, node: int, is_xor: bool, a: Literal, b: Literal) -> None:
-        """Emit one gate, in whichever polarity needs no complement of an operand where there is one."""
-        known = self._register_of_literal
-        if is_xor:
-            flipped = (a not in known) ^ (b not in known)
-            self._emit(Operation.XOR, 2 * node + flipped, known.get(a, known.get(a ^ 1, -1)),
-                       known.get(b, known.get(b ^ 1, -1)))
-        elif a in known and b in known:
-            self._emit(Operation.AND, 2 * node, known[a], known[b])
-        elif a ^ 1 in known and b ^ 1 in known:
-            self._emit(Operation.OR, 2 * node + 1, known[a ^ 1], known[b ^ 1])
-        else:
-            self._emit(Operation.AND, 2 * node, self._register(a), self._register(b))
-
-    def _registers(self, literals: Sequence[Literal]) -> tuple[Register, ...]:
-        return tuple(self._register(literal) for literal in literals)
-
-    def _register(self, literal: Literal) -> Register:
-        """Return the register of a literal, complementing into a new one where only its complement exists."""
-        register = self._register_of_literal.get(literal)
-        if register is None:
-            complement = self._register_of_literal[literal ^ 1]
-            register = self._emit(Operation.NOT, literal, complement, complement)
-        return register
-
-    def _emit(self, operation: Operation, literal: Literal, a: Register, b: Register) -> Register:
-        target = self._new_register(literal)
-        self._instructions.append(Instruction(operation, target, a, b))
-        return target

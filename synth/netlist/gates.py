@@ -87,7 +87,7 @@ class GateGraph:
         operand that does matter makes the result undefined.
         """
         literals = list(operands)
-        table, literals = _fold(table & all_ones(len(literals)), literals)
+        table, literals = fold(table & all_ones(len(literals)), literals)
         undefined = [literal for literal in literals if literal < 0]
         if undefined:
             return undefined[0]
@@ -123,8 +123,9 @@ class GateGraph:
         return self.xor(g, self.and_(x, h))
 
 
-def _fold(table: int, literals: list[Literal]) -> tuple[int, list[Literal]]:
-    """Remove operands that are constant, equal to another up to complement, or without influence."""
+def fold(table: int, literals: list[Literal]) -> tuple[int, list[Literal]]:
+    """Return a table and its operands without those that are constant, equal to another up to complement, or without
+    influence; the list is changed."""
     position = 0
     while position < len(literals):
         literal = literals[position]

@@ -64,7 +64,7 @@ class ArrayKernel:
     def __init__(self, program: Program, wanted: Sequence[Register], words: int, memory: MemoryState) -> None:
         self._words = words
         self._sources = sources_of(program)
-        rows = _assign_rows(program, self._sources, wanted)
+        rows = assign_rows(program, self._sources, wanted)
         table = np.zeros((max(rows.values(), default=-1) + 1, words), np.uint64)
         views = {register: table[row] for register, row in rows.items()}
         views[ONE][:] = ~np.uint64(0)
@@ -118,8 +118,11 @@ def _stacked(planes: Sequence[Plane], words: int) -> Planes:
     return np.stack(planes) if planes else np.zeros((0, words), np.uint64)
 
 
-def _assign_rows(program: Program, sources: Sequence[Register], wanted: Sequence[Register]) -> dict[Register, int]:
-    """Give every register a row; a row is free again after the last reader of its register."""
+def assign_rows(program: Program, sources: Sequence[Register], wanted: Sequence[Register]) -> dict[Register, int]:
+    """Give every register a row; a row is free again after the last reader of its register.
+
+    Rows 0 and 1 are the constants' and stay so; the sources' follow in order.
+    """
     last_use = {}
     for index, step in enumerate(program.instructions):
         last_use.update(dict.fromkeys(_operands(step), index))

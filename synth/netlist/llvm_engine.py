@@ -2,39 +2,49 @@
 
 from __future__ import annotations
 
-import ctypes
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from synth.netlist.engine import Engine
-from synth.netlist.instruction_set import InstructionSet, host_instruction_sets
-from synth.netlist.kernel import Kernel, sources_of
-from synth.netlist.llvm_compile import NativeCode, compile_functions
-from synth.netlist.llvm_ir import plane_function
-from synth.netlist.logic import Logic, pieces_of
+from synth.netlist.instruction_set import InstructionSet, choose_instruction_set
+from synth.netlist.llvm_codes import CodesFunction, can_run_codes
+from synth.netlist.llvm_machine import LlvmMachine, MachineCode
+from synth.netlist.machine import Machine
 from synth.netlist.memory_state import MemoryState
-from synth.netlist.packing import Planes
-from synth.netlist.program import ONE, ZERO, Program, Read, Register
+from synth.netlist.packing import Codes, check_codes, code_type
+from synth.netlist.program import Program
+from synth.netlist.threads import check_threads
 
 __all__ = ["LlvmEngine"]
 
-_ARGUMENTS = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
+CodeArray = npt.NDArray[Any]
+
+CONVERTED_VECTORS = 1 << 18
+"""Vectors of a pass where codes are in another type than the narrowest, and are converted for the pass alone."""
 
 
 class LlvmEngine(Engine):
     """Executes a program as native code.
 
+    A program without clocks and memories, whose ports have at most 64 bits, runs from arrays of codes to arrays of
+    codes in one call and needs no memory beside them (a few kilobytes a thread). Anything else runs on planes, of
+    which it keeps two sizes: a bit of every input, output and memory address, and two of every flip-flop, a vector of
+    a pass.
+
     Parameters
     ----------
     program : Program
     isa : InstructionSet, optional
-        By default the widest that this machine has.
+        By default the one that the environment variable ``NARROWGAUGE_INSTRUCTION_SET`` names, or the widest that this
+        machine has.
     threads : int, optional
-        By default one for each core that this process may use.
+        By default one for each core that this process may use. All engines of a process share their threads.
+    covered : bool
+        Whether time is taken to find few look-ups (:func:`~synth.netlist.logic.logic_of`). Without it code is there
+        several times sooner, and runs up to two times slower: right for a netlist that is run once.
 
     Raises
     ------
@@ -44,126 +54,99 @@ class LlvmEngine(Engine):
         If this machine does not have the instruction set.
     """
 
-    def __init__(self, program: Program, *, isa: InstructionSet | None = None, threads: int | None = None) -> None:
+    def __init__(self, program: Program, *, isa: InstructionSet | None = None, threads: int | None = None,
+                 covered: bool = True) -> None:
         super().__init__(program)
-        known = host_instruction_sets()
-        if isa is not None and isa not in known:
-            raise ValueError(f"Instruction set must be one of {', '.join(each.value for each in known)} on this "
-                             f"machine, not {isa.value!r}")
-        self._isa = isa or known[0]
-        self._threads = threads or available_cores()
-        self._compiled: dict[tuple[Register, ...], CompiledPieces] = {}
+        self._isa = choose_instruction_set(isa)
+        self._threads = check_threads(threads)
+        self._covered = covered
+        self._takes_codes = can_run_codes(program)
+        self._functions: dict[tuple[tuple[str, ...], tuple[str, ...]], CodesFunction] = {}
+        self._machine_code: MachineCode | None = None
+
+    @property
+    def name(self) -> str:
+        return f"llvm {self._isa.value}"
 
     @property
     def isa(self) -> InstructionSet:
         """The instruction set it compiles for."""
         return self._isa
 
-    def make_kernel(self, wanted: Sequence[Register], words: int, memory: MemoryState) -> Kernel:
-        key = tuple(wanted)
-        if key not in self._compiled:
-            self._compiled[key] = CompiledPieces(self._program, key, self._isa)
-        return LlvmKernel(self._compiled[key], words, memory, self._threads)
+    @property
+    def threads(self) -> int:
+        """How many threads it runs on, at most."""
+        return self._threads
+
+    def make_machine(self, words: int) -> Machine:
+        if self._machine_code is None:
+            self._machine_code = MachineCode(self._program, self._isa, covered=self._covered)
+        return LlvmMachine(self._machine_code, words, MemoryState(self._program, words), self._threads)
+
+    def run(self, inputs: Mapping[str, npt.ArrayLike], *, latency: int = 0, out: Mapping[str, Codes] | None = None
+            ) -> dict[str, Codes]:
+        if latency or not self._takes_codes:
+            return super().run(inputs, latency=latency, out=out)
+        vectors, arrays = self._columns(inputs)
+        self._check_out(out, vectors)
+        numbers = {port: int(check_codes(array.reshape(1), self._inputs[port])[0])
+                   for port, array in arrays.items() if not array.ndim}
+        columns = {port: check_codes(array, self._inputs[port]) for port, array in arrays.items() if array.ndim}
+        outputs = self._new_outputs(vectors) if out is None else dict(out)
+        function = self._function(tuple(numbers), ())
+        types = {port: code_type(self._inputs[port]) for port in columns}
+        direct = all(array.dtype == types[port] and array.flags.c_contiguous for port, array in columns.items())
+        step = vectors if direct else CONVERTED_VECTORS
+        for start in range(0, vectors, max(step, 1)):
+            part = slice(start, min(start + step, vectors))
+            given = {port: np.ascontiguousarray(array[part], types[port]) for port, array in columns.items()}
+            self._run_codes(function, given, numbers, {port: codes[part] for port, codes in outputs.items()}, 0,
+                            part.stop - start)
+        return outputs
+
+    def run_range(self, start: int, vectors: int, ports: Sequence[str] | None = None, *,
+                  constants: Mapping[str, int] | None = None, latency: int = 0, out: Mapping[str, Codes] | None = None
+                  ) -> dict[str, Codes]:
+        if latency or not self._takes_codes:
+            return super().run_range(start, vectors, ports, constants=constants, latency=latency, out=out)
+        names = self._checked_range(start, vectors, ports, constants, out)
+        numbers = {port: int(check_codes([code], self._inputs[port])[0]) for port, code in (constants or {}).items()}
+        outputs = self._new_outputs(vectors) if out is None else dict(out)
+        self._run_codes(self._function(tuple(numbers), tuple(names)), {}, numbers, outputs, start, vectors)
+        return outputs
+
+    def _new_outputs(self, vectors: int) -> dict[str, Codes]:
+        return {port.name: np.empty(vectors, code_type(port.width)) for port in self._program.outputs}
+
+    def _function(self, constants: tuple[str, ...], counted: tuple[str, ...]) -> CodesFunction:
+        key = (constants, counted)
+        with self._lock:
+            if key not in self._functions:
+                self._functions[key] = CodesFunction(self._program, self._isa, constants=constants, counted=counted,
+                                                     covered=self._covered)
+            return self._functions[key]
+
+    def _run_codes(self, function: CodesFunction, inputs: Mapping[str, CodeArray], numbers: Mapping[str, int],
+                   outputs: Mapping[str, CodeArray], start: int, vectors: int) -> None:
+        """Run vectors ``start`` to ``start + vectors``: whole blocks on the arrays, others through padded copies."""
+        lanes, end = function.lanes, start + vectors
+        first, last = -(-start // lanes), end // lanes
+        if first < last:
+            whole = slice(first * lanes - start, last * lanes - start)
+            function.run({port: codes[whole] for port, codes in inputs.items()}, numbers,
+                         {port: codes[whole] for port, codes in outputs.items()}, first, last, threads=self._threads)
+        for block in {start // lanes, last}:
+            begin, stop = max(block * lanes, start), min((block + 1) * lanes, end)
+            if begin < stop and stop - begin < lanes:
+                part, place = slice(begin - start, stop - start), slice(begin % lanes, begin % lanes + stop - begin)
+                padded = {port: _padded(codes[part], place, lanes) for port, codes in inputs.items()}
+                results = {port: np.empty(lanes, codes.dtype) for port, codes in outputs.items()}
+                function.run(padded, numbers, results, block, block + 1, threads=1)
+                for port, codes in outputs.items():
+                    codes[part] = results[port][place]
 
 
-def available_cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
-class CompiledPieces:
-    """A program's pieces of logic as native functions, for one choice of wanted registers."""
-
-    def __init__(self, program: Program, wanted: tuple[Register, ...], isa: InstructionSet) -> None:
-        self.program, self.wanted, self.isa = program, wanted, isa
-        self.pieces = pieces_of(program, wanted, isa.basis)
-        logics = [piece for piece in self.pieces if isinstance(piece, Logic)]
-        text = "\n".join(plane_function(f"piece{index}", logic, isa) for index, logic in enumerate(logics))
-        self._code: NativeCode = compile_functions(text, isa)
-        self.functions = [self._code.function(f"piece{index}", *_ARGUMENTS) for index in range(len(logics))]
-
-
-class LlvmKernel:
-    """Native code over rows of words, each plane a row that holds whole vector registers."""
-
-    def __init__(self, compiled: CompiledPieces, words: int, memory: MemoryState, threads: int) -> None:
-        step = compiled.isa.words
-        self._words, self._blocks, self._threads = words, -(-words // step), threads
-        self._sources = sources_of(compiled.program)
-        self._wanted = compiled.wanted
-        self._rows = _Rows(self._blocks * step)
-        for register in self._sources:
-            self._rows.add(register)
-        self._steps: list[object] = []
-        functions = iter(compiled.functions)
-        for piece in compiled.pieces:
-            if isinstance(piece, Read):
-                self._steps.append((memory.reader(piece), piece))
-                for _, _, register in piece.targets:
-                    self._rows.add(register)
-            else:
-                for register in piece.wanted:
-                    self._rows.add(register)
-                self._steps.append((next(functions), piece))
-        self._rows.allocate()
-        # (completed by the table of addresses of each piece)
-        self._tables = [(self._rows.addresses(piece.sources), self._rows.addresses(piece.wanted))
-                        if isinstance(piece, Logic) else None for _, piece in self._steps]   # type: ignore[misc]
-
-    def evaluate(self, sources: Sequence[npt.NDArray[np.uint64]]) -> list[npt.NDArray[np.uint64]]:
-        for register, plane in zip(self._sources, sources, strict=True):
-            self._rows[register][:self._words] = plane
-        for (function, piece), tables in zip(self._steps, self._tables, strict=True):  # type: ignore[misc]
-            if tables is None:
-                address = [self._rows[register][:self._words] for register in piece.address]
-                planes = function(np.stack(address) if address else np.zeros((0, self._words), np.uint64))
-                for (_, _, register), plane in zip(piece.targets, planes, strict=True):
-                    self._rows[register][:self._words] = plane
-            else:
-                self._run(function, *tables)
-        return [self._rows[register][:self._words].copy() for register in self._wanted]
-
-    def _run(self, function: object, sources: npt.NDArray[np.uintp], wanted: npt.NDArray[np.uintp]) -> None:
-        shares = min(self._threads, max(1, self._blocks // 64))
-        bounds = [self._blocks * share // shares for share in range(shares + 1)]
-        calls = [(sources.ctypes.data, wanted.ctypes.data, first, end)
-                 for first, end in zip(bounds[:-1], bounds[1:], strict=True)]
-        if shares == 1:
-            function(*calls[0])                          # type: ignore[operator]
-            return
-        with ThreadPoolExecutor(shares) as pool:
-            list(pool.map(lambda call: function(*call), calls))   # type: ignore[operator]
-
-    def from_planes(self, planes: Planes) -> list[npt.NDArray[np.uint64]]:
-        return list(planes)
-
-    def to_planes(self, planes: Sequence[npt.NDArray[np.uint64]]) -> Planes:
-        return np.stack(planes) if planes else np.zeros((0, self._words), np.uint64)
-
-    def constant(self, value: bool) -> npt.NDArray[np.uint64]:
-        return np.full(self._words, ~np.uint64(0) if value else 0, np.uint64)
-
-
-class _Rows:
-    """The rows of registers, in one allocation; the constants' rows are there from the start."""
-
-    def __init__(self, words: int) -> None:
-        self._words = words
-        self._places: dict[Register, int] = {ZERO: 0, ONE: 1}
-        self._table: npt.NDArray[np.uint64] = np.zeros((0, words), np.uint64)
-
-    def add(self, register: Register) -> None:
-        self._places.setdefault(register, len(self._places))
-
-    def allocate(self) -> None:
-        self._table = np.zeros((len(self._places), self._words), np.uint64)
-        self._table[ONE] = ~np.uint64(0)
-
-    def addresses(self, registers: Sequence[Register]) -> npt.NDArray[np.uintp]:
-        return np.array([self[register].ctypes.data for register in registers], np.uintp)
-
-    def __getitem__(self, register: Register) -> npt.NDArray[np.uint64]:
-        row: npt.NDArray[np.uint64] = self._table[self._places[register]]
-        return row
+def _padded(codes: CodeArray, place: slice, lanes: int) -> CodeArray:
+    padded = np.zeros(lanes, codes.dtype)
+    padded[place] = codes
+    return padded

@@ -18,6 +18,9 @@ Planes = npt.NDArray[np.uint64]
 
 WORD_BITS = 64
 MAXIMUM_EXHAUSTIVE_BITS = 24
+NATIVE_CODES = 1 << 14
+"""Codes from which on native code packs them, where there is any."""
+
 _WORD = np.dtype("<u8")
 
 
@@ -44,21 +47,16 @@ def pack_codes(codes: npt.ArrayLike, width: int) -> Planes:
     ValueError
         If they are not one-dimensional, or one is outside the width.
     """
-    array = np.asarray(codes)
-    if array.ndim != 1:
-        raise ValueError(f"Codes must be a one-dimensional array, not of shape {array.shape}")
-    if array.dtype.kind not in "buiO":
-        raise TypeError(f"Codes must be integers, not {array.dtype}")
-    if array.size:
-        low, high = int(array.min()), int(array.max())
-        if low < 0 or high >> width:
-            raise ValueError(f"Codes of a {width}-bit port must be 0 to {(1 << width) - 1}, "
-                             f"not {low if low < 0 else high}; mask two's complement first")
+    array = check_codes(codes, width)
     if width > WORD_BITS:
         limbs = [np.array([int(code) >> shift & (1 << WORD_BITS) - 1 for code in array], _WORD)
                  for shift in range(0, width, WORD_BITS)]
         return np.concatenate([pack_codes(limb, min(WORD_BITS, width - WORD_BITS * index))
                                for index, limb in enumerate(limbs)])
+    if width and array.size >= NATIVE_CODES and _has_native():
+        from synth.netlist.native_packing import pack_codes_native
+
+        return pack_codes_native(array, width)
     bytes_ = -(-width // 8)
     storage = code_type(width)
     padded = np.zeros(words_for(array.size) * WORD_BITS, storage)
@@ -71,6 +69,28 @@ def pack_codes(codes: npt.ArrayLike, width: int) -> Planes:
     return planes[:width].view(_WORD)
 
 
+def check_codes(codes: npt.ArrayLike, width: int) -> npt.NDArray[Any]:
+    """Return a one-dimensional array of non-negative integers below ``2**width``, as it is.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`pack_codes`.
+    """
+    array = np.asarray(codes)
+    if array.ndim != 1:
+        raise ValueError(f"Codes must be a one-dimensional array, not of shape {array.shape}")
+    if array.dtype.kind not in "buiO":
+        raise TypeError(f"Codes must be integers, not {array.dtype}")
+    bits = {"b": 1, "u": 8 * array.itemsize}.get(array.dtype.kind)
+    if array.size and (bits is None or bits > width):
+        low, high = int(array.min()), int(array.max())
+        if low < 0 or high >> width:
+            raise ValueError(f"Codes of a {width}-bit port must be 0 to {(1 << width) - 1}, "
+                             f"not {low if low < 0 else high}; mask two's complement first")
+    return array
+
+
 def unpack_codes(planes: Planes, vectors: int) -> Codes:
     """Return the codes of the first ``vectors`` vectors, in the smallest unsigned type that holds the width."""
     width = len(planes)
@@ -81,6 +101,10 @@ def unpack_codes(planes: Planes, vectors: int) -> Codes:
         for index, limb in enumerate(limbs):
             wide += limb.astype(object) << WORD_BITS * index
         return wide
+    if width and vectors >= NATIVE_CODES and _has_native():
+        from synth.netlist.native_packing import unpack_codes_native
+
+        return unpack_codes_native(planes, vectors)
     count = planes.shape[1] * WORD_BITS
     columns = np.zeros((count, storage.itemsize), np.uint8)
     rows = np.zeros((8, count // 8), np.uint8)
@@ -91,6 +115,12 @@ def unpack_codes(planes: Planes, vectors: int) -> Codes:
         eights = np.ascontiguousarray(rows.T).reshape(-1).view(_WORD)
         columns[:, index] = _transpose_bits(eights).view(np.uint8)
     return columns.reshape(-1).view(storage)[:vectors]
+
+
+def _has_native() -> bool:
+    from synth.netlist.make import uses_llvm  # which needs this module itself
+
+    return uses_llvm()
 
 
 def _transpose_bits(eights: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
@@ -131,22 +161,23 @@ def exhaustive_planes(widths: Mapping[str, int], start: int = 0, vectors: int | 
 
     Parameters
     ----------
-    widths : port name to width in bits, in order; at most 24 bits together
+    widths : port name to width in bits, in order
     start : first vector of the block, a multiple of 64
-    vectors : length of the block; by default all that follow ``start``
+    vectors : length of the block, at most 2^24; by default all that follow ``start``
 
     Raises
     ------
     ValueError
-        If there are too many combinations, or the block does not start at a word.
+        If the block is longer, or does not start at a word.
     """
     total = sum(widths.values())
-    if total > MAXIMUM_EXHAUSTIVE_BITS:
-        raise ValueError(f"Exhaustive ports must have at most {MAXIMUM_EXHAUSTIVE_BITS} bits together, not {total}")
     if start % WORD_BITS:
         raise ValueError(f"Start of a block must be a multiple of {WORD_BITS}, not {start}")
     if vectors is None:
         vectors = (1 << total) - start
+    if vectors > 1 << MAXIMUM_EXHAUSTIVE_BITS:
+        raise ValueError(f"Exhaustive block must have at most 2^{MAXIMUM_EXHAUSTIVE_BITS} vectors, not {vectors}; "
+                         f"give the length of a block")
     first_word = start // WORD_BITS
     words = np.arange(first_word, first_word + words_for(vectors), dtype=_WORD)
     planes = {}

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
-from synth.netlist.kernel import Kernel, KernelMaker, Plane, make_kernel
+from synth.netlist.kernel import make_kernel
+from synth.netlist.machine import KernelMachine, Machine, MachineMaker, asynchronous_bits
 from synth.netlist.memory_state import MemoryState
 from synth.netlist.packing import Codes, Planes, pack_codes, unpack_codes, words_for
-from synth.netlist.program import Clock, Program, Register, Write
+from synth.netlist.program import Clock, Program, Write
 
 
 @dataclass(frozen=True)
@@ -62,38 +62,22 @@ class Simulation:
     program : Program
     lanes : int
         Number of copies, at least 1.
-    kernel_maker : callable, optional
-        An engine's ``make_kernel``, which executes the logic. By default numpy's: up to 8192 lanes run on Python
-        integers, more on arrays.
+    machine_maker : callable, optional
+        An engine's ``make_machine``, which holds and executes the design. By default numpy's: up to 8192 lanes run on
+        Python integers, more on arrays.
     """
 
-    def __init__(self, program: Program, lanes: int = 1, kernel_maker: KernelMaker | None = None) -> None:
+    def __init__(self, program: Program, lanes: int = 1, machine_maker: MachineMaker | None = None) -> None:
         self._lanes = operator.index(lanes)
         if self._lanes < 1:
             raise ValueError(f"Number of lanes must be at least 1, not {lanes!r}")
         self._program = program
-        outputs = [register for port in program.outputs for register in port.registers]
-        # What a step needs besides the outputs: every next state, and where an asynchronous control acts its result.
-        self._asynchronous = [index for index, bit in enumerate(program.state) if bit.settled != bit.stored]
-        wanted = [*outputs, *(bit.next for bit in program.state),
-                  *(program.state[index].settled for index in self._asynchronous)]
-        self._write_place = {register: len(wanted) + place for place, register in enumerate(_write_registers(program))}
-        self._memory = MemoryState(program, words_for(self._lanes))
-        maker = kernel_maker or partial(make_kernel, program)
-        self._kernel: Kernel = maker([*wanted, *self._write_place], words_for(self._lanes), self._memory)
-        self._inputs: dict[str, list[Plane]] = {
-            port.name: [self._kernel.constant(False)] * port.width for port in program.inputs}
+        self._machine = (machine_maker or partial(_numpy_machine, program))(words_for(self._lanes))
         self._widths = {port.name: port.width for port in program.inputs}
-        self._outputs: dict[str, slice] = {}
-        self._output_count = 0
-        for port in program.outputs:
-            self._outputs[port.name] = slice(self._output_count, self._output_count + port.width)
-            self._output_count += port.width
-        self._results: list[Plane] = []
+        self._outputs = [port.name for port in program.outputs]
         self._clock_ports = {clock.port for clock in program.edges}
         self._edges = {name: _Edges.of(program, name) for name in program.clocks}
-        self._state: list[Plane] = []
-        self._next: list[Plane] = []
+        self._asynchronous = bool(asynchronous_bits(program))
         self._settled = False
         self.reset()
 
@@ -105,12 +89,11 @@ class Simulation:
     @property
     def memory_bytes(self) -> int:
         """Size of the memories' contents, all copies together."""
-        return self._memory.bytes
+        return self._machine.memory.bytes
 
     def reset(self) -> None:
         """Put every flip-flop and memory back to its initial value, as after configuration; inputs stay."""
-        self._memory.reset()
-        self._state = [self._kernel.constant(bit.initial) for bit in self._program.state]
+        self._machine.reset()
         self._settled = False
 
     def set(self, port: str, value: int | npt.ArrayLike) -> None:
@@ -128,14 +111,13 @@ class Simulation:
             number = int(value)
             if number < 0 or number >> width:
                 raise ValueError(f"Value of {port} must be 0 to {(1 << width) - 1}, not {number}")
-            planes = [self._kernel.constant(bool(number >> index & 1)) for index in range(width)]
+            self._machine.set_number(port, number)
         else:
             codes = np.asarray(value)
             if codes.shape != (self._lanes,):
                 raise ValueError(f"Values of {port} must be one a lane, of shape ({self._lanes},), "
                                  f"not {codes.shape}")
-            planes = self._kernel.from_planes(pack_codes(codes, width))
-        self._inputs[port] = planes
+            self._machine.set_planes(port, pack_codes(codes, width))
         self._settled = False
 
     def set_planes(self, port: str, planes: Planes) -> None:
@@ -143,7 +125,7 @@ class Simulation:
         shape = (self._width(port), words_for(self._lanes))
         if planes.shape != shape:
             raise ValueError(f"Planes of {port} must be of shape {shape}, not {planes.shape}")
-        self._inputs[port] = self._kernel.from_planes(planes)
+        self._machine.set_planes(port, planes)
         self._settled = False
 
     def get(self, port: str) -> Codes:
@@ -158,11 +140,10 @@ class Simulation:
 
     def get_planes(self, port: str) -> Planes:
         """Return an output port as packed planes of shape ``(width, words)``."""
-        if not self._settled:
-            self._settle()
         if port not in self._outputs:
             raise KeyError(f"Output must be one of {', '.join(self._outputs)}, not {port!r}")
-        return self._kernel.to_planes(self._results[self._outputs[port]])
+        self._settle()
+        return self._machine.output(port)
 
     def step(self, clock: str | None = None, cycles: int = 1) -> None:
         """Run whole cycles of one clock: its rising edge, then its falling edge.
@@ -176,15 +157,13 @@ class Simulation:
         """
         edges = self._edges[self._clock(clock)]
         for _ in range(cycles):
-            if not self._settled:
-                self._settle()
+            self._settle()
             self._take(edges.rising)
             if edges.falling or self._asynchronous:      # otherwise nothing happens while the clock is high
                 self._set_clock(edges, True)
                 self._settle()
                 self._take(edges.falling)
                 self._set_clock(edges, False)
-            self._settled = False
 
     def _clock(self, clock: str | None) -> str:
         clocks = self._program.clocks
@@ -203,30 +182,20 @@ class Simulation:
         return self._widths[port]
 
     def _set_clock(self, edges: _Edges, value: bool) -> None:
-        self._inputs[edges.port][edges.index] = self._kernel.constant(value)
+        self._machine.set_bit(edges.port, edges.index, value)
+        self._settled = False
 
     def _take(self, edge: _Edge) -> None:
-        for index in edge.state:
-            self._state[index] = self._next[index]
+        self._machine.take(edge.state)
         if edge.writes:
-            self._memory.write(edge.writes, self._write_planes)
-
-    def _write_planes(self, registers: Sequence[Register]) -> Planes:
-        return self._kernel.to_planes([self._results[self._write_place[register]] for register in registers])
+            self._machine.memory.write(edge.writes, self._machine.write_planes)
+        self._settled = False
 
     def _settle(self) -> None:
-        """Evaluate the logic; latch what asynchronous controls do to the state."""
-        results = self._kernel.evaluate([*(plane for planes in self._inputs.values() for plane in planes),
-                                         *self._state])
-        state_start, asynchronous_start = self._output_count, self._output_count + len(self._state)
-        self._results = results
-        self._next = results[state_start:asynchronous_start]
-        for place, index in enumerate(self._asynchronous, asynchronous_start):
-            self._state[index] = results[place]
-        self._settled = True
+        if not self._settled:
+            self._machine.settle()
+            self._settled = True
 
 
-def _write_registers(program: Program) -> list[Register]:
-    """Return every register that a write port looks at, once."""
-    return list(dict.fromkeys(register for memory in program.memories for write in memory.writes
-                              for register in (*write.address, write.enable, *write.data)))
+def _numpy_machine(program: Program, words: int) -> Machine:
+    return KernelMachine(program, words, partial(make_kernel, program), MemoryState(program, words))

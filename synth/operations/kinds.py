@@ -10,7 +10,7 @@ from synth.operations import dataflow, models
 from synth.operations.operation import Cancelling, OperationKind
 
 
-def _cancelling(name: str) -> Callable[[Any], Cancelling]:
+def _cancelling(name: str) -> Callable[[Any], Cancelling | None]:
     def make(model: Any) -> Cancelling:
         from synth.operations import cancelling
 
@@ -39,6 +39,17 @@ def _conversion(model: Any) -> str:
     return f"{model.a.name} → {model.result.name}{source}"
 
 
+def _has_register(model: Any) -> bool:
+    """Whether a ``mac`` keeps its sum; otherwise it is one step, and is given the sum."""
+    return hasattr(model, "accumulator")
+
+
+def _accumulation(model: Any) -> str:
+    if _has_register(model):
+        return f"sum of {_pair(model)} in {model.accumulator.name} → {model.result.name}"
+    return f"{_pair(model)} + {model.c.name}, the sum so far → {model.result.name}"
+
+
 _KINDS = (
     OperationKind(
         name="multiply", summary="product of two codes, rounded once", options=("fmt", "fmt_b", "out_fmt"),
@@ -56,9 +67,9 @@ _KINDS = (
         name="convert", summary="a code of one format rounded to another",
         options=("fmt", "out_fmt", "random_source"), model=models.conversion, formula=_conversion),
     OperationKind(
-        name="mac", summary="fixed-point multiply-accumulate, cast once at the end",
-        options=models.CELL_OPTIONS["mac"], model=models.multiply_accumulate,
-        formula=lambda model: f"sum of {_pair(model)} in {model.accumulator.name} → {model.result.name}"),
+        name="mac", summary="fixed-point multiply-accumulate, cast at the end; a float's step, rounded",
+        options=models.CELL_OPTIONS["mac"], model=models.accumulation, formula=_accumulation,
+        cancelling=lambda model: None if _has_register(model) else _cancelling("cancelling_product")(model)),
     OperationKind(
         name="emac", summary="exact multiply-accumulate (Kulisch, quire), rounded once at the end",
         options=(*models.CELL_OPTIONS["emac"], "lanes"), model=models.exact_multiply_accumulate,

@@ -4,7 +4,7 @@ import dataclasses
 import importlib
 from typing import Any
 
-from sw.formats import parse
+from sw.formats import FixedPointFormat, parse
 from synth.errors import UsageError
 from synth.operations.request import FLAGS, Request
 
@@ -20,6 +20,9 @@ DEFAULT_HOT = 2
 
 DEFAULT_CHUNK_FORMAT = "float16_e6m9"
 """1-6-9 as IEEE 754 would have it (Wang et al. 2018 accumulate in 1-6-9)."""
+
+_REGISTER_OPTIONS = ("fmt_c", "out_fmt", "terms")
+"""What only an accumulator with a register of its own takes."""
 
 MIN_LFSR_BITS = 2
 LFSR = "lfsr"
@@ -79,13 +82,32 @@ def conversion(request: Request) -> Any:
 
 
 def multiply_accumulate(request: Request) -> Any:
-    """``mac``."""
+    """``mac`` in fixed point, and the cell of an array."""
     a = request.fixed("fmt")
     accumulator = None if request.accumulator is None else request.fixed("accumulator")
     terms = DEFAULT_TERMS if request.terms is None and accumulator is None else request.terms
     return _reference("mac", "MultiplyAccumulate")(
         a=a, b=request.fixed("fmt_b", a), result=request.fixed("out_fmt", a), terms=terms, accumulator=accumulator,
         c=None if request.fmt_c is None else request.fixed("fmt_c"), **request.casting())
+
+
+def accumulation(request: Request) -> Any:
+    """``mac``: a fixed-point register that takes a stream of pairs, or where a format is none, an accumulator's step.
+
+    A register of fixed point adds exactly and is cast at the end; one of another kind rounds each sum, so that its
+    whole arithmetic is one function: a pair and the sum so far to the next one.
+    """
+    a = request.scalar("fmt")
+    b, accumulator = request.scalar("fmt_b", a), request.optional_scalar("accumulator")
+    if all(isinstance(fmt, FixedPointFormat) for fmt in (a, b, accumulator or a)):
+        return multiply_accumulate(request)
+    accumulator = accumulator or a
+    for option in _REGISTER_OPTIONS:
+        if getattr(request, option) is not None:
+            raise UsageError(f"Option {FLAGS[option]} must be left out for mac in {accumulator.name}, which adds one "
+                             f"product to a sum and rounds, not {getattr(request, option)!r}")
+    return _reference("fused_multiply_add", "FusedMultiplyAdd")(
+        a=a, b=b, c=accumulator, result=accumulator, **request.casting())
 
 
 def exact_multiply_accumulate(request: Request) -> Any:

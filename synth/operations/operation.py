@@ -40,7 +40,8 @@ class OperationKind:
     formula : callable
         From the reference to what it computes, in formats' names.
     cancelling : callable, optional
-        From the reference to a function that makes operands whose sum loses its leading digits.
+        From the reference to a function that makes operands whose sum loses its leading digits, or to None where it
+        has no such sum.
     stimulus : callable, optional
         From the reference to a :class:`synth.verify.Stimulus`: what sequences of transfers have to look like.
     rounded : bool
@@ -54,7 +55,7 @@ class OperationKind:
     options: tuple[str, ...]
     model: Callable[[Any], Any]
     formula: Callable[[Any], str]
-    cancelling: Callable[[Any], Cancelling] | None = None
+    cancelling: Callable[[Any], Cancelling | None] | None = None
     stimulus: Callable[[Any], Any] | None = None
     rounded: bool = True
     implementation: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ from synth.papers.record import Paper, Part
 PAPERS = {
     "codenet": "CoDeNet: deformable convolution for object detection on embedded FPGAs (FPGA'21)",
     "flightllm": "FlightLLM: large language models on FPGAs by sparse DSP chains (FPGA'24)",
+    "hobflops": "HOBFLOPS: bit-sliced floating point on processors, of any width (arXiv 2020)",
     "minifloat_ptq": "Shedding the Bits: minifloats in post-training quantization on FPGAs (FPL'24)",
 }
 

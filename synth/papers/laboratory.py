@@ -10,7 +10,12 @@ from sw.reference.model import Codes
 from synth import flow
 from synth.build import Builder, Plan, summary
 from synth.console import Progress, SilentProgress
-from synth.operations import Request, find_operation
+from synth.errors import usage_errors
+from synth.netlist.engine import Engine
+from synth.netlist.instruction_set import InstructionSet, choose_instruction_set
+from synth.netlist.make import make_engine
+from synth.netlist.program import Program
+from synth.operations import Operation, Request, find_operation
 from synth.primitives import platform_of
 from synth.store import Store
 from synth.targets import TARGETS
@@ -105,6 +110,44 @@ class Laboratory:
         netlist = self._mapped(target, component, dsp=dsp).document()
         self.step(f"{TARGETS[target].title}: {type(component).__name__} at full speed")
         return full_speed(netlist, component.model, inputs, len(answers(component.model, inputs)))
+
+    def native(self, operation: Operation, isa: InstructionSet) -> Program:
+        """Return the netlist of an operation that is made for an instruction set, as a program.
+
+        Raises
+        ------
+        SynthError
+            If it cannot be built.
+        """
+        from synth.native.recipe import native_program
+
+        self.step(f"{isa.value}: {operation.describe()}")
+        return native_program(operation, isa, store=self._store)
+
+    @staticmethod
+    def instruction_set() -> InstructionSet:
+        """Return what native code is made for here; the plainest, which numpy runs as well, where llvmlite is missing.
+
+        Raises
+        ------
+        UsageError
+            If the environment asks for one that this machine does not have.
+        """
+        try:
+            with usage_errors():
+                return choose_instruction_set()
+        except ImportError:
+            return InstructionSet.WORD64
+
+    def native_engine(self, operation: Operation) -> Engine:
+        """Return what runs an operation's netlist as fast as this machine can.
+
+        Raises
+        ------
+        SynthError
+            If it cannot be built.
+        """
+        return make_engine(self.native(operation, self.instruction_set()), warn=self.warn)
 
     def count(self, target: str, component: Any, *, dsp: bool = True) -> dict[str, int]:
         """Return the cells of a component on a target, unchecked: for circuits too large to run in a minute."""

@@ -20,6 +20,8 @@ class Provenance(Enum):
     SECOND_HAND = "second-hand"
     DERIVED = "derived"
     """Not printed there: from what the paper says, or a pilot measurement of ours, as the row's source states."""
+    UNPUBLISHED = "unpublished"
+    """The paper has no such figure, as far as its text is known."""
 
 
 class Demand(Enum):
@@ -42,8 +44,8 @@ class Row:
     quantity, unit : str
     ours : float
         Measured, simulated or counted by this run.
-    paper : float
-        What the paper or its artifact says.
+    paper : float or None
+        What the paper or its artifact says; None where it says nothing, and then ours is shown alone.
     provenance : Provenance
     source : str
         Table, section or repository.
@@ -52,27 +54,40 @@ class Row:
         Largest relative difference, for ``CLOSE``.
     note : str
         What has to be known to read the two figures side by side.
+
+    Raises
+    ------
+    ValueError
+        If there is no figure of the paper's, but a demand or a provenance of one; or the other way round.
     """
 
     quantity: str
     unit: str
     ours: float
-    paper: float
+    paper: float | None
     provenance: Provenance
     source: str
     demand: Demand
     tolerance: float = 0.0
     note: str = ""
 
+    def __post_init__(self) -> None:
+        missing, unpublished = self.paper is None, self.provenance is Provenance.UNPUBLISHED
+        if missing != unpublished or (missing and self.demand is not Demand.COMPARED):
+            raise ValueError("Paper's figure must be None where it is unpublished, and there alone, and then only "
+                             f"compared, not {self.paper!r}, {self.provenance.value} and {self.demand.value}")
+
     @property
     def ratio(self) -> float | None:
-        """Ours divided by the paper's; None where that is zero."""
+        """Ours divided by the paper's; None where that is zero, or there is none."""
         return self.ours / self.paper if self.paper else None
 
     @property
     def holds(self) -> bool:
         """Whether the figure is reproduced as demanded."""
         ours, paper = self.ours, self.paper
+        if paper is None:
+            return True
         return {Demand.EQUAL: ours == paper, Demand.AT_MOST: ours <= paper, Demand.AT_LEAST: ours >= paper,
                 Demand.CLOSE: abs(ours - paper) <= self.tolerance * abs(paper), Demand.COMPARED: True}[self.demand]
 

@@ -9,10 +9,13 @@ from synth.errors import ExitCode, ToolMissing, UsageError, usage_errors
 BENCHES = {
     "quantize": "fake quantization of a large float32 tensor",
     "ptq": "post-training quantization of a ResNet-18, end to end",
+    "native": "netlists as native code: multiplications, matrix products, verification",
 }
 
 # What one bench alone takes, with its default.
-_OPTIONS = {"quantize": {"elements": 1 << 24}, "ptq": {"images": 256, "size": 64, "repeats": 3}}
+_OPTIONS: dict[str, dict[str, Any]] = {
+    "quantize": {"elements": 1 << 24}, "ptq": {"images": 256, "size": 64, "repeats": 3},
+    "native": {"part": None, "isa": None, "threads": None, "quick": False}}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -29,6 +32,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
                         help="ptq: height and width of the images (default: 64)")
     parser.add_argument("--repeats", metavar="N", type=positive("Repeats"),
                         help="ptq: times that each side quantizes the network (default: 3)")
+    parser.add_argument("--part", metavar="NAME", action="append",
+                        help="native: series, matmul, verification or packing; may be repeated (default: all)")
+    parser.add_argument("--isa", metavar="NAME", help="native: avx512, avx2, neon or word64 (default: the widest that "
+                                                      "this machine has)")
+    parser.add_argument("--threads", metavar="N", type=positive("Threads"),
+                        help="native: for the figures of all threads (default: one a core)")
+    parser.add_argument("--quick", action="store_true", default=None,
+                        help="native: measure shortly, and 1 of 64 pairs of binary16")
     parser.add_argument("--fmt", metavar="NAME", action="append", help="format; may be repeated (default: several)")
 
 
@@ -43,6 +54,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
             elif getattr(arguments, name) is not None:
                 raise UsageError(f"Option --{name} must be left out of the bench {arguments.bench}, not given; it is "
                                  f"for {bench}")
+    if arguments.bench == "native":
+        return _run_native(arguments, console)
     import importlib.util
 
     if importlib.util.find_spec("torch") is None:
@@ -82,6 +95,41 @@ def _run_ptq(arguments: argparse.Namespace, console: Console) -> int:
     console.json({"bench": arguments.bench, "rows": rows})
     for row in rows:
         _report_ptq(row, console)
+    return ExitCode.DONE
+
+
+def _run_native(arguments: argparse.Namespace, console: Console) -> int:
+    import importlib.util
+
+    if importlib.util.find_spec("llvmlite") is None:
+        raise ToolMissing("llvmlite", "Tool llvmlite is not installed; it compiles netlists to native code: "
+                                      "pip install 'narrowgauge[native]'")
+    from sw.formats import FloatingPointFormat, parse
+    from synth.bench import native, native_report
+    from synth.netlist.instruction_set import choose_instruction_set
+    from synth.netlist.threads import available_cores
+
+    parts = list(dict.fromkeys(arguments.part or native.PARTS))
+    for part in parts:
+        if part not in native.PARTS:
+            raise UsageError(f"Part must be one of {', '.join(native.PARTS)}, not {part!r}")
+    with usage_errors():
+        isa = choose_instruction_set(arguments.isa)
+        for name in arguments.fmt or ():
+            if not isinstance(parse(name), FloatingPointFormat):
+                raise UsageError(f"Format of the series must be floating point, such as e5m10, not {name!r}")
+    if arguments.fmt and "series" not in parts:
+        raise UsageError(f"Option --fmt must be left out of the parts {', '.join(parts)}, not given; it is for series")
+    if "matmul" in parts and importlib.util.find_spec("torch") is None:
+        raise ToolMissing("torch", "Tool torch is not installed; it brings the emulation that a matrix product is "
+                                   "compared with: pip install 'narrowgauge[torch]', or another --part")
+    with console.progress("measuring", len(parts)) as progress:
+        documents = native.run(parts=parts, formats=arguments.fmt, isa=isa.value, seed=arguments.seed,
+                               threads=arguments.threads or available_cores(), quick=arguments.quick,
+                               timeout=arguments.timeout, progress=progress)
+    console.json({"bench": arguments.bench, "parts": documents})
+    for part, document in documents.items():
+        native_report.report(part, document, console)
     return ExitCode.DONE
 
 

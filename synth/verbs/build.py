@@ -8,6 +8,7 @@ from synth.console import Console
 from synth.errors import ExitCode, SynthError, UsageError
 from synth.operations import Operation
 from synth.verbs.request import (
+    add_check_arguments,
     add_operation_arguments,
     add_target_arguments,
     check_options,
@@ -23,6 +24,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from synth.__main__ import positive
 
     add_operation_arguments(parser)
+    add_check_arguments(parser)
     add_target_arguments(parser)
     parser.add_argument("--device", metavar="NAME", help="device of the one --target, for placement")
     parser.add_argument("--seeds", metavar="N", type=positive("Seeds"), default=3,

@@ -6,12 +6,13 @@ import shutil
 from typing import Any
 
 from synth.console import Console
-from synth.errors import ExitCode, StorageError
+from synth.errors import ExitCode, StorageError, usage_errors
 
 _PACKAGES = (
     # distribution, what it brings, how to get it, whether nothing works without it
     ("amaranth", "the circuits", "amaranth", True),
     ("numpy", "the netlist engine", "numpy", True),
+    ("llvmlite", "netlists as native code", "narrowgauge[native]", False),
     ("torch", "the quantizers, and their part of every verdict", "narrowgauge[torch]", False),
     ("scikit-learn", "the digits that the small networks are trained on", "narrowgauge[train]", False),
     ("Pillow", "networks on folders of images", "narrowgauge[train]", False),
@@ -43,11 +44,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Look and report; exit 3 if something is missing without which nothing works."""
     rows = [*_tools(), *_packages(), *_programs()]
-    store = _store(console)
+    store, engine = _store(console), _engine()
     missing = [row["name"] for row in rows if row["required"] and not row["version"]]
-    console.json({"items": rows, "store": store, "missing": missing})
+    console.json({"items": rows, "engine": engine, "store": store, "missing": missing})
     console.table("", ["item", "version", "brings", "state"],
                   [[row["name"], row["version"] or "–", row["brings"], row["state"]] for row in rows])
+    console.print(f"netlists run on {engine['name']}" + (
+        f", instruction sets {', '.join(engine['instruction_sets'])}" if engine["instruction_sets"] else ""))
     console.print(f"store: {store['path']}, {store['state']}")
     if missing:
         console.error(f"Installation must have {', '.join(missing)}, which are missing; "
@@ -90,6 +93,20 @@ def _programs() -> list[dict[str, Any]]:
         rows.append({"name": name, "version": "on the search path" if found else "", "brings": brings,
                      "state": "ready" if found else f"missing: {how}", "required": False})
     return rows
+
+
+def _engine() -> dict[str, Any]:
+    """Return what netlists run on where nobody asks for anything else, and what native code there is."""
+    from synth.netlist.instruction_set import host_instruction_sets
+    from synth.netlist.make import check_engine, has_llvm
+
+    try:
+        with usage_errors():                             # an environment variable may name what there is not
+            name = check_engine()
+    except ImportError as error:
+        name = f"nothing: {error}"
+    sets = [isa.value for isa in host_instruction_sets()] if has_llvm() else []
+    return {"name": name, "instruction_sets": sets}
 
 
 def _store(console: Console) -> dict[str, Any]:

@@ -49,9 +49,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
 
 def _report(summary: str, rows: list[Any], console: Console) -> None:
     console.table(summary, ["quantity", "unit", "ours", "paper", "ratio", "demand", "", "provenance", "source"], [
-        [row.quantity, row.unit, _number(row.ours), _number(row.paper),
-         "–" if row.ratio is None else _number(row.ratio), _demand(row), "holds" if row.holds else "FAILS",
-         row.provenance.value, row.source] for row in rows])
+        [row.quantity, row.unit, _number(row.ours), _number(row.paper), _number(row.ratio), _demand(row),
+         "holds" if row.holds else "FAILS", row.provenance.value, row.source] for row in rows])
     for row in rows:
         if row.note:
             console.print(f"{row.quantity}: {row.note}")
@@ -67,7 +66,9 @@ def _list(console: Console) -> int:
     return ExitCode.DONE
 
 
-def _number(value: float) -> str:
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:.4g}"
 
 

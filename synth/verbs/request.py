@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sw.formats import OverflowPolicy, RoundingMode
-from synth.errors import UsageError
+from synth.errors import ToolMissing, UsageError, usage_errors
 from synth.operations import DEFAULT_RANDOM_BITS, FLAGS, OPERATIONS, Operation, Request, find_operation
 from synth.targets import TARGETS, Target, find_device, find_target
 
@@ -28,7 +28,9 @@ def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--fmt-c", metavar="NAME", help="format of the addend of fma; of what sums start from, for "
                                                        "accumulators (default: none, sums start from zero)")
     group.add_argument("--out-fmt", metavar="NAME", help="format of the result (default: as the first operand)")
-    group.add_argument("--accumulator", metavar="NAME", help="format of the accumulator's register")
+    group.add_argument("--accumulator", metavar="NAME",
+                       help="format of the accumulator's register; of the sum for a mac whose every step rounds "
+                            "(default of the latter: as the first operand)")
     group.add_argument("--accumulator-width", metavar="BITS", type=positive("Accumulator width"),
                        help="width of an exact accumulator (default: as --terms needs)")
     group.add_argument("--terms", metavar="K", type=positive("Terms"), help="longest sum that has to be exact")
@@ -70,6 +72,12 @@ def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--pipeline", metavar="N", type=natural("Pipeline"), default=0,
                        help="register stages (default: 0, combinational)")
     group.add_argument("--dsp", action="store_true", help="allow hard multipliers")
+
+
+def add_check_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that say how much of a mapped netlist is run, and by what."""
+    from synth.__main__ import positive
+
     group = parser.add_argument_group("check")
     group.add_argument("--exhaustive", action="store_true",
                        help="run every combination of up to 32 operand bits rather than 24 (2^26 take some 20 s a "
@@ -77,6 +85,9 @@ def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--samples", metavar="N", type=positive("Samples"),
                        help="random vectors where not every combination is run, and transfers through a stream "
                             "operation (default: 1048576)")
+    group.add_argument("--engine", metavar="NAME", default="auto",
+                       help="what runs the mapped netlist: numpy, llvm, torch, or auto: llvm where it is installed and "
+                            "sooner done (default: auto)")
 
 
 def add_target_arguments(parser: argparse.ArgumentParser) -> None:
@@ -117,12 +128,26 @@ def operation_from(arguments: argparse.Namespace) -> tuple[Operation, list[str]]
     return request.operation(find_operation(arguments.op)), request.notes
 
 
-def check_options(arguments: argparse.Namespace) -> dict[str, int]:
-    """Return how much is to be checked, as keyword arguments of a plan."""
-    from synth.build import EXHAUSTIVE_BITS, MAX_EXHAUSTIVE_BITS, SAMPLES
+def check_options(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Return how much is to be checked and by what, as keyword arguments of a plan.
 
+    Raises
+    ------
+    UsageError
+        If there is no such engine.
+    ToolMissing
+        If it is not installed.
+    """
+    from synth.build import EXHAUSTIVE_BITS, MAX_EXHAUSTIVE_BITS, SAMPLES
+    from synth.netlist.make import check_engine
+
+    try:
+        with usage_errors():                             # of the environment variables as well
+            check_engine(arguments.engine)
+    except ImportError as error:
+        raise ToolMissing(arguments.engine, str(error)) from error
     return {"exhaustive_bits": MAX_EXHAUSTIVE_BITS if arguments.exhaustive else EXHAUSTIVE_BITS,
-            "samples": arguments.samples or SAMPLES}
+            "samples": arguments.samples or SAMPLES, "engine": arguments.engine}
 
 
 def describe(operation: Operation, notes: Sequence[str]) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from synth.console import Console
 from synth.errors import ExitCode
 from synth.verbs.request import (
+    add_check_arguments,
     add_operation_arguments,
     add_target_arguments,
     check_options,
@@ -20,6 +21,7 @@ from synth.verbs.request import (
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     add_operation_arguments(parser)
+    add_check_arguments(parser)
     add_target_arguments(parser)
 
 

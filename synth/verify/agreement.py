@@ -44,10 +44,11 @@ def expect(model: Function | Stream, *, seed: int, exhaustive_bits: int, samples
 
 
 def check(netlist: Mapping[str, Any], expected: Expected, *, latency: int, seed: int, interval: int | None = 1,
-          report: Report = silent) -> Json:
+          report: Report = silent, engine: str = "auto") -> Json:
     """Run a mapped netlist on all inputs and count the answers that differ.
 
-    ``report`` is told of the part that is done, from 0 to 1.
+    ``report`` is told of the part that is done, from 0 to 1. ``engine`` names what runs the netlist, one of
+    :data:`synth.netlist.make.ENGINES`.
 
     Returns
     -------
@@ -60,8 +61,9 @@ def check(netlist: Mapping[str, Any], expected: Expected, *, latency: int, seed:
         If the netlist holds something that cannot be run.
     """
     if isinstance(expected, Transfers):
-        return check_stream(netlist, expected, latency=latency, interval=interval, seed=seed, report=report)
-    return check_function(netlist, expected, latency=latency, report=report)
+        return check_stream(netlist, expected, latency=latency, interval=interval, seed=seed, report=report,
+                            engine=engine)
+    return check_function(netlist, expected, latency=latency, report=report, engine=engine)
 
 
 def describe_value(fmt: ScalarFormat | None, code: int) -> str:

@@ -8,8 +8,8 @@ import numpy as np
 
 from sw.reference.cast import observed
 from sw.reference.model import Codes, Function
-from synth.netlist import NumpyEngine, compile_netlist, read_netlist
-from synth.netlist.packing import code_type
+from synth.netlist import Engine, compile_netlist, make_engine_for, read_netlist
+from synth.netlist.packing import WORD_BITS, code_type
 from synth.verify.ports import pack_fields, unpack_fields
 from synth.verify.torch_check import TorchCheck
 from synth.verify.vectors import BLOCK, Inputs, Vectors
@@ -81,31 +81,32 @@ def references(torch_check: TorchCheck) -> Json:
             "quantizer": {"compared": torch_check.compared, "differing": torch_check.differing}}
 
 
-def check_function(netlist: Mapping[str, Any], expectation: Expectation, *, latency: int, report: Report = silent
-                   ) -> Json:
+def check_function(netlist: Mapping[str, Any], expectation: Expectation, *, latency: int, report: Report = silent,
+                   engine: str = "auto") -> Json:
     """Run a mapped netlist on every vector and count the answers that differ.
 
     A pipelined netlist is fed new operands every cycle, so that a stage that mixes one pair with the next is found.
-    ``report`` is told of the part that is done, from 0 to 1.
+    ``report`` is told of the part that is done, from 0 to 1. ``engine`` is the name of what runs the netlist, one of
+    :data:`synth.netlist.make.ENGINES`; what it answers is the same for all of them.
 
     Returns
     -------
     dict
-        ``method``, ``vectors``, ``parts`` (vectors by kind), ``mismatches``, ``against`` (the names of the references),
-        ``quantizer``, ``skipped`` (why the torch quantizer was not asked, or empty) and ``first_mismatch``
-        (inputs, and got and want by output; or null).
+        ``engine`` (what has run the netlist), ``method``, ``vectors``, ``parts`` (vectors by kind), ``mismatches``,
+        ``against`` (the names of the references), ``quantizer``, ``skipped`` (why the torch quantizer was not asked, or
+        empty) and ``first_mismatch`` (inputs, and got and want by output; or null).
 
     Raises
     ------
     NetlistError
         If the netlist holds something that cannot be run.
     """
-    engine = NumpyEngine(compile_netlist(read_netlist(netlist)))
+    runner = _engine(netlist, engine, expectation.vectors, latency)
     mismatches, first = 0, None
     for start, inputs, wanted in expectation.blocks():
         report(start / expectation.vectors.count)
-        got = _streamed(engine, expectation.model, inputs, latency) if latency else \
-            _combinational(engine, expectation.model, inputs)
+        got = _streamed(runner, expectation.model, inputs, latency) if latency else \
+            _combinational(runner, expectation.model, inputs)
         wrong = np.zeros(len(next(iter(inputs.values()))), dtype=bool)
         for name, codes in wanted.items():
             different = got[name] != codes
@@ -117,7 +118,7 @@ def check_function(netlist: Mapping[str, Any], expectation: Expectation, *, late
                      "want": _integers(wanted, index)}
     record = expectation.references()
     vectors = expectation.vectors
-    return {"method": vectors.method, "vectors": vectors.count, "parts": dict(vectors.parts),
+    return {"engine": runner.name, "method": vectors.method, "vectors": vectors.count, "parts": dict(vectors.parts),
             "mismatches": mismatches + record["quantizer"]["differing"], **record, "first_mismatch": first}
 
 
@@ -125,7 +126,18 @@ def _integers(outputs: Mapping[str, Codes], index: int) -> dict[str, int | list[
     return {name: codes[index].tolist() if codes.ndim > 1 else int(codes[index]) for name, codes in outputs.items()}
 
 
-def _combinational(engine: NumpyEngine, model: Function, inputs: Inputs) -> dict[str, Codes]:
+def _engine(netlist: Mapping[str, Any], name: str, vectors: Vectors, latency: int) -> Engine:
+    program = compile_netlist(read_netlist(netlist))
+    if not latency:
+        return make_engine_for(program, name, lanes=vectors.count)
+    lanes = min(vectors.count, BLOCK) // _STREAM_CYCLES
+    return make_engine_for(program, name, lanes=lanes, passes=vectors.count // max(lanes, 1) + latency)
+
+
+def _combinational(engine: Engine, model: Function, inputs: Inputs) -> dict[str, Codes]:
+    ports = (*model.inputs.values(), *model.outputs.values())
+    if all(port.lanes is None and port.width <= WORD_BITS for port in ports):
+        return engine.run({name: inputs[name] for name in model.inputs})
     count = len(next(iter(inputs.values())))
     outputs: dict[str, list[Codes]] = {name: [] for name in model.outputs}
     for start in range(0, count, BLOCK // 8):
@@ -138,7 +150,7 @@ def _combinational(engine: NumpyEngine, model: Function, inputs: Inputs) -> dict
     return {name: np.concatenate(parts) for name, parts in outputs.items()}
 
 
-def _streamed(engine: NumpyEngine, model: Function, inputs: Inputs, latency: int) -> dict[str, Codes]:
+def _streamed(engine: Engine, model: Function, inputs: Inputs, latency: int) -> dict[str, Codes]:
     """Return a pipeline's answers, each lane fed a new vector every cycle."""
     count = len(next(iter(inputs.values())))
     lanes = -(-count // _STREAM_CYCLES)

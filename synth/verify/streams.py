@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sw.reference.model import Codes
-from synth.netlist import NumpyEngine, Simulation, compile_netlist, read_netlist
+from synth.netlist import Simulation, compile_netlist, make_engine_for, read_netlist
 from synth.verify.functions import Report, references, silent
 from synth.verify.ports import pack_fields, unpack_fields
 from synth.verify.transfers import Transfers
@@ -21,6 +21,9 @@ _OFFERS = (1.0, 0.5, 0.5, 0.2, 0.5, 1.0, 1.0, 1.0)
 _TAKES = (1.0, 0.5, 0.5, 0.9, 0.5, 0.15, 1.0, 1.0)
 _BURSTS = (4, 5)
 _NEVER_STALL = (6, 7)
+
+_CYCLES = 3
+"""About how many cycles a transfer takes with all the stalls: what the choice of an engine is based on."""
 
 _PATIENCE = 4096
 """Cycles without any transfer after which a netlist counts as stuck."""
@@ -38,13 +41,14 @@ class _Progress:
 
 
 def check_stream(netlist: Mapping[str, Any], transfers: Transfers, *, latency: int, seed: int,
-                 interval: int | None = 1, report: Report = silent) -> Json:
+                 interval: int | None = 1, report: Report = silent, engine: str = "auto") -> Json:
     """Run a mapped netlist through all sequences and compare every result, and the rules of streams.
 
     Checked are the results and their order; that none is lost, doubled or invented; that a result which is not taken
     stays as it is; that where nothing stalls a result comes ``latency`` cycles after the transfer that causes it, or
     ``interval`` cycles after the result before it where that is later; that a reset leaves nothing behind. With an
-    ``interval`` of None, results may come later than that, and never sooner than ``latency``.
+    ``interval`` of None, results may come later than that, and never sooner than ``latency``. ``engine`` is as for
+    :func:`synth.verify.functions.check_function`.
 
     Returns
     -------
@@ -58,10 +62,11 @@ def check_stream(netlist: Mapping[str, Any], transfers: Transfers, *, latency: i
     NetlistError
         If the netlist holds something that cannot be run.
     """
-    engine = NumpyEngine(compile_netlist(read_netlist(netlist)))
-    checker = _Checker(engine.simulation(transfers.sequences), transfers, (latency, interval), seed,
-                       bool(engine.program.clocks))
-    return checker.run(report)
+    program = compile_netlist(read_netlist(netlist))
+    runner = make_engine_for(program, engine, lanes=transfers.sequences, passes=_CYCLES * transfers.count)
+    checker = _Checker(runner.simulation(transfers.sequences), transfers, (latency, interval), seed,
+                       bool(program.clocks))
+    return {"engine": runner.name, **checker.run(report)}
 
 
 class _Checker:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sw.reference.model import Codes, Stream
-from synth.netlist import NetlistError, NumpyEngine, compile_netlist, read_netlist
+from synth.netlist import NetlistError, compile_netlist, make_engine_for, read_netlist
 from synth.verify.functions import Report, silent
 from synth.verify.ports import pack_fields, unpack_fields
 
@@ -58,8 +58,9 @@ def full_speed(netlist: Mapping[str, Any], model: Stream, inputs: Mapping[str, C
     NetlistError
         If the netlist holds something that cannot be run, or fewer results come.
     """
-    simulation = NumpyEngine(compile_netlist(read_netlist(netlist))).simulation(1)
     count = len(next(iter(inputs.values())))
+    program = compile_netlist(read_netlist(netlist))
+    simulation = make_engine_for(program, lanes=1, passes=max(count, results)).simulation(1)
     accepted: list[int] = []
     left: list[int] = []
     outputs: dict[str, list[Codes]] = {name: [] for name in model.outputs}

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import sys
 import threading
 import time
 import tomllib
@@ -185,7 +186,6 @@ def test_a_hardware_build_never_loads_torch(tmp_path, workplace):
                "from synth.__main__ import main\n"
                f"sys.exit(main({list(SMALL)!r}))")
     import subprocess
-    import sys
 
     done = subprocess.run([sys.executable, "-c", program], cwd=workplace, env=environment(tmp_path / "cache"),
                           capture_output=True, text=True, timeout=120, check=False)
@@ -202,9 +202,42 @@ def test_doctor_lists_tools_and_what_they_bring(capsys):
     assert {"name", "version", "brings", "state", "required"} == set(document["items"][0])
 
 
+def test_doctor_says_what_netlists_run_on(capsys, monkeypatch):
+    from synth.netlist.instruction_set import host_instruction_sets
+
+    sets = [isa.value for isa in host_instruction_sets()]
+    monkeypatch.delenv("NARROWGAUGE_ENGINE", raising=False)
+    assert f"netlists run on llvm, instruction sets {', '.join(sets)}" in call(capsys, "doctor").out
+    monkeypatch.setenv("NARROWGAUGE_ENGINE", "numpy")
+    assert json.loads(call(capsys, "doctor", "--json").out)["engine"] == {"name": "numpy", "instruction_sets": sets}
+    monkeypatch.setenv("NARROWGAUGE_ENGINE", "abacus")
+    result = call(capsys, "doctor")
+    assert result.code == ExitCode.USAGE
+    assert "Engine must be one of auto, numpy, llvm, torch, not 'abacus'" in result.err
+    monkeypatch.setenv("NARROWGAUGE_ENGINE", "llvm")
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    assert "netlists run on nothing: Engine llvm must have llvmlite; pip install" in call(capsys, "doctor").out
+
+
+@pytest.mark.parametrize("engine", ["numpy", "llvm"])
+def test_verify_on_the_engine_that_is_asked_for(capsys, engine):
+    result = call(capsys, "verify", "--fmt", "e2m1", "--target", "ice40", "--engine", engine, "--json", "--quiet")
+    target, = json.loads(result.out)["targets"]
+    assert target["engine"].split()[0] == engine
+    assert target["mismatches"] == 0
+
+
+def test_an_engine_that_is_missing_is_named(capsys, monkeypatch):
+    monkeypatch.setitem(sys.modules, "llvmlite.binding", None)
+    result = call(capsys, "verify", "--fmt", "e2m1", "--target", "ice40", "--engine", "llvm")
+    assert result.code == ExitCode.TOOL
+    assert result.err.strip() == "error: Engine llvm must have llvmlite; pip install 'narrowgauge[native]'"
+
+
 def test_doctor_knows_every_optional_package(capsys):
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    wanted = {re.match(r"[\w-]+", requirement)[0] for extra in ("torch", "train", "export", "explore", "cluster")
+    wanted = {re.match(r"[\w-]+", requirement)[0] for extra in ("torch", "native", "train", "export", "explore",
+                                                                           "cluster")
               for requirement in extras[extra]}
     assert wanted <= {item["name"] for item in json.loads(call(capsys, "doctor", "--json").out)["items"]}
 
@@ -257,6 +290,7 @@ def test_help_names_every_verb_and_version_is_known(capsys):
      "Option --chunk must be left out for multiply, which takes --fmt, --fmt-b, --out-fmt, not 8"),
     (["--op", "convert", "--fmt", "e4m3"], "Option --out-fmt must be given for convert, not left out"),
     (["--op", "fmaa", "--fmt", "e4m3"], "not 'fmaa'; did you mean fma?"),
+    (["--fmt", "e4m3", "--engine", "gpu"], "Engine must be one of auto, numpy, llvm, torch, not 'gpu'"),
     (["--fmt", "e4m3", "--samples", "0"], "Samples must be a whole number of at least 1, not '0'"),
 ])
 def test_a_wrong_request_is_refused_in_one_line(capsys, workplace, arguments, text):

@@ -26,7 +26,7 @@ class CellModel:
 
     Parameters
     ----------
-    ports : port name to width in bits
+    ports : port name to width in bits, None where the cell's parameters choose it
         All ports that a netlist may connect.
     expand : function of a :class:`CellView`
         Writes the cell's behaviour into the network.
@@ -36,7 +36,7 @@ class CellModel:
     first : whether the cell is expanded before those that are not, because others ask for what it sets
     """
 
-    ports: Mapping[str, int]
+    ports: Mapping[str, int | None]
     expand: Callable[[CellView], None]
     parameters: Collection[str] = ()
     ignored: Collection[str] = ()
@@ -45,7 +45,8 @@ class CellModel:
 
     def accepts(self, cell: Cell) -> bool:
         """Tell whether every connected port of ``cell`` is one of this model's, in its width."""
-        return all(self.ports.get(port) == len(bits) or not bits for port, bits in cell.connections.items())
+        return all((port in self.ports and self.ports[port] in (None, len(bits))) or not bits
+                   for port, bits in cell.connections.items())
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""Yosys' own gates and flip-flops, which a netlist may keep or be made of after ``abc -g gates``.
+"""Yosys' own gates, look-up tables and flip-flops, of which a netlist is after ``abc -g gates`` or ``synth -lut n``.
 
-Source: ``simcells.v`` of Yosys. Names of flip-flops: polarity of clock (P, N), of reset and its value, of enable.
+Source: ``simcells.v`` and ``simlib.v`` of Yosys. Names of flip-flops: polarity of clock (P, N), of reset and its
+value, of enable.
 """
 
 from __future__ import annotations
@@ -10,11 +11,18 @@ from itertools import product
 
 from synth.netlist.cells.common import function_model
 from synth.netlist.cells.model import NO_CONTROLS, CellModel, CellView, Controls
-from synth.netlist.network import TRUE
+from synth.netlist.network import MAXIMUM_LUT_INPUTS, TRUE
 
 
 def _expand_tristate(view: CellView) -> None:
     view.drive_pad("Y", view.input("A"), view.input("E"))
+
+
+def _expand_lut(view: CellView) -> None:
+    width = view.integer("WIDTH", 0, 32)
+    if width > MAXIMUM_LUT_INPUTS:
+        raise view.error(f"Parameter WIDTH must be at most {MAXIMUM_LUT_INPUTS}", width)
+    view.output("Y", view.lut(view.integer("LUT", 0, 1 << width), view.bus("A", width)))
 
 
 def _flip_flop(clock: str, *, reset: str = "", enable: str = "", synchronous: bool = False,
@@ -73,6 +81,7 @@ GATE_CELLS: Mapping[str, CellModel] = {
     "$_OAI3_": function_model(_THREE, "Y", 0b00011111),
     "$_AOI4_": function_model(_FOUR, "Y", 0b0000011101110111),
     "$_OAI4_": function_model(_FOUR, "Y", 0b0001000100011111),
+    "$lut": CellModel({"A": None, "Y": 1}, _expand_lut, ("WIDTH", "LUT")),
     "$_TBUF_": CellModel(dict.fromkeys(("A", "E", "Y"), 1), _expand_tristate),
     **_flip_flop_models(),
 }

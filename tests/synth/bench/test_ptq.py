@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from sw.formats import parse
-from synth.bench import ptq, ptq_child, ptq_sides
+from synth.bench import child, ptq, ptq_child, ptq_sides
 from synth.console import SilentProgress
 from synth.errors import ToolError, ToolTimeout
 
@@ -131,8 +131,8 @@ def child_that(monkeypatch, tmp_path, source):
     """Have the bench start this program instead of its child."""
     program = tmp_path / "child.py"
     program.write_text(source)
-    start = ptq.subprocess.Popen
-    monkeypatch.setattr(ptq.subprocess, "Popen", lambda command, **options: start([sys.executable, str(program)],
+    start = child.subprocess.Popen
+    monkeypatch.setattr(child.subprocess, "Popen", lambda command, **options: start([sys.executable, str(program)],
                                                                                  **options))
 
 
@@ -164,8 +164,8 @@ def test_a_child_that_runs_on_is_stopped(monkeypatch, tmp_path):
 def test_an_interruption_stops_the_child(monkeypatch, tmp_path):
     child_that(monkeypatch, tmp_path, "import time; print('{\"begins\": \"GPTQ\"}', flush=True); time.sleep(300)")
     started = []
-    popen = ptq.subprocess.Popen
-    monkeypatch.setattr(ptq.subprocess, "Popen", lambda *arguments, **options: started.append(
+    popen = child.subprocess.Popen
+    monkeypatch.setattr(child.subprocess, "Popen", lambda *arguments, **options: started.append(
         popen(*arguments, **options)) or started[-1])
 
     class Interrupting(SilentProgress):

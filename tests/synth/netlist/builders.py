@@ -21,3 +21,16 @@ def lut4(init, inputs, output):
     """Return an iCE40 look-up table of up to four nets."""
     pins = {f"I{index}": bit for index, bit in enumerate(inputs)}
     return ("SB_LUT4", {"LUT_INIT": format(init, "016b")}, {**pins, "O": output})
+
+
+def ripple_adder(width):
+    """Return an adder of iCE40 cells: ``y``, of one bit more, is ``a + b``."""
+    cells, carry = {}, "0"
+    for bit in range(width):
+        a, b = 100 + bit, 200 + bit
+        cells[f"sum{bit}"] = lut4(0b10010110, [a, b, carry], 300 + bit)
+        cells[f"carry{bit}"] = ("SB_CARRY", {}, {"I0": a, "I1": b, "CI": carry, "CO": 400 + bit})
+        carry = 400 + bit
+    return design({"a": ("input", [100 + bit for bit in range(width)]),
+                   "b": ("input", [200 + bit for bit in range(width)]),
+                   "y": ("output", [*(300 + bit for bit in range(width)), carry])}, cells)

@@ -20,8 +20,8 @@ FAMILIES = {
     "gates": (Family.ICE40, cell_cases.gate_cases, ()),
 }
 # Pads, whose Yosys models are tristate, are tested in test_pads.py; cells without a model in test_multipliers.py,
-# test_dsp_blocks.py (arithmetic) and test_pads.py (buffers); the global reset, which the models leave out, in
-# test_simulation.py.
+# test_dsp_blocks.py (arithmetic) and test_pads.py (buffers); $lut, which the judge's gates are made of, in
+# test_yosys_gates.py; the global reset, which the models leave out, in test_simulation.py.
 TESTED_ELSEWHERE = {
     "ice40": {"SB_IO", "SB_GB_IO"},
     "ecp5": {"TRELLIS_IO", "IB", "OB", "OBZ", "BB", "MULT18X18D", "GSR", "SGSR", "DCCA", "DP16KD"},
@@ -30,7 +30,7 @@ TESTED_ELSEWHERE = {
     "gowin": {"MULT9X9", "MULT18X18", "MULT36X36", "MULTALU18X18", "INV", "BUFG", "BUFS", "TBUF", "IOBUF", "SP",
               "SPX9", "SDPB", "SDPX9B", "DPB", "DPX9B"},
     "xilinx": {"DSP48E2", "OBUFT", "IOBUF", "BUFH", "RAMB18E1", "RAMB18E2", "RAMB36E1", "RAMB36E2"},
-    "gates": {"$_TBUF_"},
+    "gates": {"$_TBUF_", "$lut"},
 }
 CYCLES = 32
 LANES = 64

@@ -10,11 +10,22 @@ from amaranth.lib import fifo, wiring
 from amaranth.lib.wiring import In, Out
 
 from synth.flow import elaborate
-from synth.netlist import Family, NetlistError, NumpyEngine, Read, Simulation, compile_netlist, read_netlist
+from synth.netlist import Family, LlvmEngine, NetlistError, NumpyEngine, Read, Simulation, compile_netlist, read_netlist
+from synth.netlist.instruction_set import InstructionSet, host_instruction_sets
 from synth.netlist.kernel import MAXIMUM_INTEGER_VECTORS
 from synth.targets import TARGETS
 from tests.synth.netlist.builders import design
 from tests.synth.netlist.oracle import needs_yosys, run_yosys
+
+
+@pytest.fixture(params=["numpy", *(isa.value for isa in host_instruction_sets())], autouse=True)
+def _machine(request, monkeypatch):
+    """Every simulation here runs on every machine."""
+    if request.param != "numpy":
+        isa = InstructionSet(request.param)
+        monkeypatch.setattr("synth.netlist.simulation._numpy_machine",
+                            lambda program, words: LlvmEngine(program, isa=isa, threads=2).make_machine(words))
+
 
 CLOCK, WRITE_ENABLE = 2, 3
 WRITE_ADDRESS, READ_ADDRESS, SECOND_ADDRESS = [4, 5, 6, 7], [8, 9, 10, 11], [12, 13, 14, 15]
@@ -215,12 +226,18 @@ class Queue(wiring.Component):
         return m
 
 
+@pytest.fixture(scope="module", params=[("ice40", Family.ICE40), ("ecp5", Family.ECP5)], ids=lambda each: each[0])
+def mapped_queue(request, tmp_path_factory):
+    """A queue as a family's netlist, made once for all machines."""
+    (target, family), folder = request.param, tmp_path_factory.mktemp("queue")
+    (folder / "design.il").write_text(elaborate(Queue(12, 40)).rtlil)
+    run_yosys(folder, TARGETS[target].script(dsp=False))
+    return compile_netlist(read_netlist(folder / "mapped.json"), family)
+
+
 @needs_yosys
-@pytest.mark.parametrize(("target", "family"), [("ice40", Family.ICE40), ("ecp5", Family.ECP5)])
-def test_mapped_fifo_is_a_queue(target, family, tmp_path):
-    (tmp_path / "design.il").write_text(elaborate(Queue(12, 40)).rtlil)
-    run_yosys(tmp_path, TARGETS[target].script(dsp=False))
-    program = compile_netlist(read_netlist(tmp_path / "mapped.json"), family)
+def test_mapped_fifo_is_a_queue(mapped_queue):
+    program = mapped_queue
     assert program.memories
     lanes, rng = 70, np.random.default_rng(7)
     simulation, queues, taken = Simulation(program, lanes), [deque() for _ in range(lanes)], 0

@@ -3,9 +3,20 @@ import random
 import numpy as np
 import pytest
 
-from synth.netlist import Family, NumpyEngine, Simulation, compile_netlist, read_netlist
+from synth.netlist import Family, LlvmEngine, NumpyEngine, Simulation, compile_netlist, read_netlist
+from synth.netlist.instruction_set import InstructionSet, host_instruction_sets
 from synth.netlist.kernel import MAXIMUM_INTEGER_VECTORS
 from tests.synth.netlist.builders import design, lut4
+
+
+@pytest.fixture(params=["numpy", *(isa.value for isa in host_instruction_sets())], autouse=True)
+def _machine(request, monkeypatch):
+    """Every simulation here runs on every machine."""
+    if request.param != "numpy":
+        isa = InstructionSet(request.param)
+        monkeypatch.setattr("synth.netlist.simulation._numpy_machine",
+                            lambda program, words: LlvmEngine(program, isa=isa, threads=2).make_machine(words))
+
 
 BOTH_KERNELS = [5, MAXIMUM_INTEGER_VECTORS + 65]
 

@@ -153,6 +153,30 @@ def test_circuits_that_cannot_be_are_refused(name, fields, text):
         operation(find_operation(name), fields).component()
 
 
+def test_a_mac_of_floats_is_a_step_of_an_accumulator():
+    kind = find_operation("mac")
+    step = operation(kind, {"fmt": "e5m10", "rounding": "toward-zero"})
+    assert (step.is_stream, list(step.model.inputs), list(step.model.outputs)) == (False, ["a", "b", "c"], ["o"])
+    assert step.model.c == step.model.result == step.model.a
+    assert step.model == operation(find_operation("fma"), {"fmt": "e5m10", "rounding": "toward-zero"}).model
+    assert step.cancelling() is not None
+    wide = operation(kind, {"fmt": "e4m3", "fmt_b": "int4", "accumulator": "float16_e6m9"})
+    assert {name: port.format.name for name, port in wide.ports.items()} == {
+        "a": "float8_e4m3fn", "b": "int4", "c": "float16_e6m9", "o": "float16_e6m9"}
+    assert wide.describe().startswith("mac: float8_e4m3fn × int4 + float16_e6m9, the sum so far → float16_e6m9")
+    assert not operation(kind, {"fmt": "int8", "accumulator": "bfloat16"}).is_stream
+    fixed = operation(kind, {"fmt": "int8"})
+    assert (fixed.is_stream, fixed.cancelling()) == (True, None)
+
+
+@pytest.mark.parametrize("option", ["fmt_c", "out_fmt", "terms"])
+def test_a_step_takes_nothing_that_only_a_register_has(option):
+    value = 8 if option == "terms" else "e4m3"
+    with pytest.raises(UsageError, match=f"Option {FLAGS[option]} must be left out for mac in float8_e4m3fn, which "
+                                         f"adds one product to a sum and rounds, not {value!r}"):
+        operation(find_operation("mac"), {"fmt": "e4m3", option: value})
+
+
 def test_how_it_is_built_is_a_parameter_and_part_of_the_name():
     asked = operation(find_operation("line_buffer"), SMALL["line_buffer"][0] | {"rows": 9, "read_ports": 1})
     assert (asked.parameters()["rows"], asked.parameters()["read_ports"]) == (9, 1)

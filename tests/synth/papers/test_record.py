@@ -27,6 +27,28 @@ def test_the_ratio_is_ours_by_theirs():
     assert row(1, 0, Demand.COMPARED).ratio is None
 
 
+def unpublished(paper=None, demand=Demand.COMPARED, provenance=Provenance.UNPUBLISHED):
+    return Row(quantity="images a second", unit="1/s", ours=4000, paper=paper, provenance=provenance, source="none",
+               demand=demand)
+
+
+def test_a_figure_that_the_paper_does_not_have_is_shown_alone():
+    assert unpublished().holds
+    assert unpublished().ratio is None
+    assert unpublished().to_json()["paper"] is None
+
+
+@pytest.mark.parametrize(("paper", "demand", "provenance", "said"), [
+    (None, Demand.COMPARED, Provenance.PUBLISHED, "not None, published and compared"),
+    (3000, Demand.COMPARED, Provenance.UNPUBLISHED, "not 3000, unpublished and compared"),
+    (None, Demand.AT_LEAST, Provenance.UNPUBLISHED, "not None, unpublished and at least"),
+])
+def test_an_unpublished_figure_cannot_be_demanded(paper, demand, provenance, said):
+    with pytest.raises(ValueError, match="Paper's figure must be None where it is unpublished, and there alone, and "
+                                         f"then only compared, {said}"):
+        unpublished(paper, demand, provenance)
+
+
 def test_a_row_as_json():
     assert row(272, 360, Demand.AT_MOST).to_json() == {
         "quantity": "results a cycle", "unit": "1", "ours": 272, "paper": 360, "ratio": 272 / 360,

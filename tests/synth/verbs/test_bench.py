@@ -5,9 +5,11 @@ import json
 
 import pytest
 
-from synth.bench import ptq
+from synth.bench import native, ptq
 from synth.errors import ExitCode
+from synth.netlist.instruction_set import choose_instruction_set
 from tests.support.cli import call
+from tests.synth.bench.native_documents import DOCUMENTS
 
 pytest.importorskip("torch", reason="torch is not installed")
 
@@ -106,10 +108,76 @@ def test_ptq_without_brevitas_says_so(capsys, measured):
     (["ptq", "--repeats", "0"], "Repeats must be a whole number of at least 1, not '0'"),
     (["ptq", "--elements", "5"], "Option --elements must be left out of the bench ptq, not given; it is for quantize"),
     (["quantize", "--images", "5"], "Option --images must be left out of the bench quantize, not given; it is for ptq"),
-    (["speed"], "Bench must be one of quantize, ptq, not 'speed'"),
+    (["speed"], "Bench must be one of quantize, ptq, native, not 'speed'"),
 ])
 def test_wrong_requests_are_refused(capsys, measured, arguments, text):
     result = call(capsys, "bench", *arguments)
     assert result.code == ExitCode.USAGE
     assert text in result.err
     assert measured[0] == []
+
+
+@pytest.fixture
+def measured_native(monkeypatch):
+    """The requests that reach the bench of native code, which answers without measuring."""
+    requests = []
+
+    def run(*, parts, **request):
+        requests.append({"parts": parts, **request})
+        return {part: DOCUMENTS[part] for part in parts}
+
+    monkeypatch.setattr(native, "run", run)
+    return requests
+
+
+def test_native_measures_every_part_by_default(capsys, measured_native):
+    document = json.loads(call(capsys, "bench", "native", "--json", "--quiet").out)
+    assert document == {"bench": "native", "parts": DOCUMENTS}
+    request, = measured_native
+    assert request["parts"] == list(native.PARTS)
+    assert (request["isa"], request["quick"], request["formats"]) == (choose_instruction_set().value, False, None)
+    assert request["threads"] >= 1
+
+
+def test_native_measures_the_parts_that_are_named(capsys, measured_native):
+    result = call(capsys, "bench", "native", "--part", "packing", "--part", "series", "--part", "packing", "--quick",
+                  "--isa", "word64", "--threads", "3", "--fmt", "e5m3", "--timeout", "50", "--seed", "4", "--quiet")
+    assert result.code == 0
+    assert result.out.index("codes to planes and back") < result.out.index("414 against 50 million")
+    request, = measured_native
+    assert request["parts"] == ["packing", "series"]
+    assert {name: request[name] for name in ("isa", "quick", "formats", "threads", "timeout", "seed")} == {
+        "isa": "word64", "quick": True, "formats": ["e5m3"], "threads": 3, "timeout": 50.0, "seed": 4}
+
+
+@pytest.mark.parametrize(("arguments", "text"), [
+    (["native", "--part", "speed"], "Part must be one of series, matmul, verification, packing, not 'speed'"),
+    (["native", "--isa", "sse"], "Instruction set must be one of avx512, avx2, neon, word64, not 'sse'"),
+    (["native", "--fmt", "int8"], "Format of the series must be floating point, such as e5m10, not 'int8'"),
+    (["native", "--fmt", "e9"], "Format must be a known name, not 'e9'"),
+    (["native", "--part", "packing", "--fmt", "e5m2"], "Option --fmt must be left out of the parts packing, not given; "
+                                                       "it is for series"),
+    (["native", "--images", "5"], "Option --images must be left out of the bench native, not given; it is for ptq"),
+    (["ptq", "--quick"], "Option --quick must be left out of the bench ptq, not given; it is for native"),
+    (["quantize", "--threads", "2"], "Option --threads must be left out of the bench quantize, not given; it is for "
+                                     "native"),
+])
+def test_wrong_requests_for_native_are_refused(capsys, measured_native, arguments, text):
+    result = call(capsys, "bench", *arguments)
+    assert result.code == ExitCode.USAGE
+    assert text in result.err
+    assert measured_native == []
+
+
+@pytest.mark.parametrize(("missing", "text"), [
+    ("llvmlite", "Tool llvmlite is not installed; it compiles netlists to native code: pip install "
+                 "'narrowgauge[native]'"),
+    ("torch", "Tool torch is not installed; it brings the emulation that a matrix product is compared with: pip "
+              "install 'narrowgauge[torch]', or another --part")])
+def test_native_says_what_is_missing(capsys, monkeypatch, measured_native, missing, text):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *rest: None if name == missing else find(name, *rest))
+    result = call(capsys, "bench", "native")
+    assert result.code == ExitCode.TOOL
+    assert text in result.err
+    assert measured_native == []

@@ -45,6 +45,19 @@ def test_a_figure_that_is_not_reproduced_fails(capsys):
     assert (document["paper"], document["citation"]) == ("codenet", "FPGA'21")
 
 
+def test_what_the_paper_does_not_say_is_left_open(capsys, monkeypatch):
+    alone = Row(quantity="images a second", unit="1/s", ours=4000.0, paper=None, provenance=Provenance.UNPUBLISHED,
+                source="nothing known", demand=Demand.COMPARED)
+    part = Part(name="alone", summary="what nobody published", steps=0, run=lambda _: [alone])
+    paper = Paper(name="hobflops", title="HOBFLOPS", citation="arXiv", parts={"alone": part})
+    monkeypatch.setattr("synth.verbs.papers.find_paper", lambda name: paper)
+    result = call(capsys, "papers", "hobflops", "--quiet")
+    assert result.code == ExitCode.DONE
+    line, = (line for line in result.out.splitlines() if "images a second" in line)
+    assert line.split("1/s")[1].replace("│", " ").split()[:4] == ["4000", "–", "–", "compared"]
+    assert json.loads(call(capsys, "papers", "hobflops", "--json", "--quiet").out)["rows"][0]["paper"] is None
+
+
 def test_all_parts_run_where_none_is_named(capsys):
     result = call(capsys, "papers", "codenet", "--json", "--quiet")
     assert result.code == ExitCode.MISMATCH
@@ -65,6 +78,6 @@ def test_an_unknown_part_is_refused(capsys):
 
 
 def test_an_unknown_paper_is_refused():
-    with pytest.raises(catalog.UsageError, match="Paper must be one of codenet, flightllm, minifloat_ptq, not "
-                                                 "'codnet'; did you mean codenet?"):
+    with pytest.raises(catalog.UsageError, match="Paper must be one of codenet, flightllm, hobflops, minifloat_ptq, "
+                                                 "not 'codnet'; did you mean codenet?"):
         catalog.find_paper("codnet")

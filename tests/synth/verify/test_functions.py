@@ -21,6 +21,7 @@ from sw.formats import (
 )
 from sw.reference import Multiplication
 from synth import flow
+from synth.netlist.make import ENGINES
 from synth.store import Store
 from synth.targets import TARGETS
 from synth.toolchain import is_installed
@@ -124,6 +125,25 @@ def test_one_flipped_bit_in_a_lookup_table_is_found_where_it_is(tmp_path):
     assert outcome["mismatches"] == wanted.vectors.count, f"the inverted output bit of {name} is always wrong"
     first = outcome["first_mismatch"]
     assert first["want"]["o"] == operator.model(**first["inputs"]) != first["got"]["o"]
+
+
+@needs_yosys
+@pytest.mark.parametrize("pipeline", [0, 2])
+def test_every_engine_gives_the_same_record(tmp_path, pipeline):
+    """But for its own name, of a right netlist and of a wrong one; what nobody chooses is numpy for so few vectors."""
+    operator = Multiplier(parse("e2m1"), pipeline=pipeline)
+    wanted, netlist = expectation(operator.model), mapped(operator, "ecp5", tmp_path)
+    broken = copy.deepcopy(netlist)
+    cells = broken["modules"][next(iter(broken["modules"]))]["cells"]
+    cell = next(cell for cell in cells.values() if cell["type"] == "LUT4")
+    cell["parameters"]["INIT"] = "".join("10"[int(bit)] for bit in cell["parameters"]["INIT"])
+    for document in (netlist, broken):
+        records = {name: check(document, wanted, latency=pipeline, seed=1, engine=name) for name in ENGINES}
+        names = {name: record.pop("engine") for name, record in records.items()}
+        assert names.pop("llvm").startswith("llvm ")
+        assert names == {"auto": "numpy", "numpy": "numpy", "torch": "torch cpu"}
+        assert all(record == records["numpy"] for record in records.values())
+        assert bool(records["numpy"]["mismatches"]) == (document is broken)
 
 
 @needs_yosys

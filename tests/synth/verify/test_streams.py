@@ -44,6 +44,21 @@ def outcome(defect, transfers, folder, target="ice40", monkeypatch=None):
     return check(mapped.document(), transfers, latency=1, seed=1)
 
 
+def test_every_engine_gives_the_same_record(transfers, tmp_path):
+    """But for its own name; native code is what so many cycles are worth."""
+    store = Store(tmp_path / "cache", warn=print)
+    mapped = flow.synthesize(flow.elaborate(ProductSumStream(Defect.DROPS_RESULTS)), TARGETS["ice40"], store=store,
+                             folder=tmp_path, dsp=False, timeout=300)
+    store.close()
+    records = {name: check(mapped.document(), transfers, latency=1, seed=1, engine=name)
+               for name in ("auto", "numpy", "llvm")}
+    names = [record.pop("engine") for record in records.values()]
+    assert names[1] == "numpy"
+    assert names[2].startswith("llvm ")
+    assert records["auto"] == records["numpy"] == records["llvm"]
+    assert records["numpy"]["mismatches"]
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_a_right_circuit_passes_on_every_target(target, transfers, tmp_path):
     record = outcome(Defect.NONE, transfers, tmp_path, target)

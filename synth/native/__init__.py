@@ -1,0 +1,1 @@
+"""Operators as native code: netlists made for processors, and what runs on them."""

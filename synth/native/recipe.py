@@ -1,0 +1,92 @@
+"""How an operator is synthesized for a processor: into what one instruction computes, not into an FPGA's cells.
+
+Depth is free in software, where thousands of lanes run side by side and an out-of-order core looks hundreds of
+instructions ahead, so that everything here is for the number of instructions. ABC's own scripts map for depth first.
+What helped is mapping for area (``if -a``), then resynthesis of every node by the don't-cares around it (``mfs2 -a``,
+with wider windows than by default), and both again on what came out: each time another structure is met. What did not,
+and is left out: ripple carries in place of Yosys' prefix adders (0 to 0.5 %: ABC undoes these by itself), ``-booth``
+(the multipliers of ``hw`` are no ``$mul``), ``-noalumacc`` (worse), ``compress2rs`` (worse), ``&deepsyn`` (2 % on some,
+but it stops by the clock, so that no two runs are equal).
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+from synth import flow
+from synth.console import Console
+from synth.netlist import Program, compile_netlist, read_netlist
+from synth.netlist.instruction_set import InstructionSet
+from synth.netlist.logic import Basis
+from synth.operations import Operation
+from synth.store import Store, cache_folder
+
+__all__ = ["native_netlist", "native_program", "native_script"]
+
+_START = "strash; &get -n; &fraig -x; &put; scorr; dc2"
+_RESYNTHESIS = "mfs2 -a -W 6 -F 100 -D 100 -L 200 -C 5000"
+_LOOKUPS = f"strash; dch -f; if -a -F 4 -A 8; {_RESYNTHESIS}"
+_GATES = "strash; &get -n; &dch -f; &nf; &put"
+_TABLES = ("-lut 3", "; ".join((_START, *[_LOOKUPS] * 4, "lutpack -S 1")))
+
+_MAPPINGS = {
+    Basis.TERNARY: _TABLES,
+    Basis.BINARY: _TABLES,
+    Basis.SELECT: ("-g AND,OR,XOR,ANDNOT,ORNOT,MUX", "; ".join((_START, *[f"{_GATES}; {_RESYNTHESIS}"] * 2, _GATES))),
+}
+"""ABC's library and script, by what an instruction computes. A round more saves less than one in a hundred."""
+
+
+def native_script(isa: InstructionSet) -> str:
+    """Return the Yosys script for an instruction set: reads ``design.il``, writes ``mapped.json``.
+
+    Enables and resets of flip-flops become logic, which ABC shares with what is around it.
+    """
+    library, script = _MAPPINGS[isa.basis]
+    command = script.replace("; ", ";").replace(" ", ",")        # a comma is a blank in Yosys' option
+    return "\n".join((
+        "read_rtlil design.il", "synth -flatten -noabc -top top", "dfflegalize -cell $_DFF_P_ 01",
+        "opt -nodffe -nosdff", f"abc {library} -script +{command}",
+        "opt_clean -purge", "check -assert", "write_json mapped.json", ""))
+
+
+def native_netlist(operation: Operation, isa: InstructionSet, *, store: Store,
+                   timeout: float | None = None) -> flow.Mapped:
+    """Return the netlist of an operator made for an instruction set, from the store where it has been made before.
+
+    Raises
+    ------
+    ToolError
+        If Yosys fails, or is missing.
+    """
+    design = flow.elaborate(operation.component())
+    with tempfile.TemporaryDirectory(prefix="narrowgauge-") as folder:
+        return flow.run_recipe(design, native_script(isa), store=store, folder=Path(folder), timeout=timeout)
+
+
+def native_program(operation: Operation, isa: InstructionSet, *, store: Store | None = None) -> Program:
+    """Return an operator's netlist for an instruction set as a program.
+
+    Parameters
+    ----------
+    store : Store, optional
+        Where netlists are kept; by default the user's, as ``build`` has it.
+
+    Raises
+    ------
+    ToolError
+        If Yosys fails, or is missing.
+    """
+    if store is not None:
+        return _compiled(native_netlist(operation, isa, store=store))
+    own = Store(cache_folder(), warn=Console().warn)
+    try:
+        return _compiled(native_netlist(operation, isa, store=own))
+    finally:
+        own.close()
+
+
+def _compiled(mapped: flow.Mapped) -> Program:
+    return compile_netlist(read_netlist(json.loads(mapped.netlist)))

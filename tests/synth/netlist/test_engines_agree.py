@@ -1,0 +1,106 @@
+# amaranth: UnusedElaboratable=no
+"""Numpy, native code in every instruction set of this machine, and torch: the same results in every bit."""
+
+import random
+import zlib
+
+import numpy as np
+import pytest
+
+from synth.flow import elaborate
+from synth.netlist import compile_netlist, read_netlist
+from synth.operations import OPERATIONS, find_operation
+from tests.support import ptx
+from tests.support.engines import LARGE, assert_engines_agree, every_engine
+from tests.support.library import label, operation, operations
+from tests.support.random_netlists import random_netlist
+from tests.synth.netlist.oracle import needs_yosys, run_yosys
+
+WALK = {
+    "multiply": {"fmt": "e4m3"}, "add": {"fmt": "e4m3"}, "fma": {"fmt": "e2m1", "fmt_c": "e4m3", "out_fmt": "e4m3"},
+    "convert": {"fmt": "e4m3", "out_fmt": "e2m1", "rounding": "stochastic", "random_bits": 4, "random_source": "lfsr"},
+    "mac": {"fmt": "int8", "out_fmt": "int16", "terms": 16}, "emac": {"fmt": "e3m2", "terms": 16},
+    "chunked_mac": {"fmt": "e2m1", "accumulator": "e3m4", "chunk": 2}, "dot": {"fmt": "e2m1"},
+    "dot_accumulate": {"fmt": "e2m1", "accumulator": "e4m5", "lanes": 2}, "mx_dot": {"fmt": "mxfp4:block_size=2"},
+    "block_mac": {"fmt": "nvfp4:block_size=2", "out_fmt": "exact"}, "khot_multiply": {"fmt": "int6"},
+    "int4_fp4_dot": {"lanes": 2}, "systolic": {"fmt": "int4", "size": 2, "terms": 16, "out_fmt": "int8"},
+    "line_buffer": {"lanes": 1, "fmt": "int4", "height": 5, "width": 3, "max_offset": 3, "read_ports": 1},
+    "deformable_conv": {"lanes": 1, "fmt": "int3", "fmt_b": "int2", "height": 3, "width": 3, "channels": 1,
+                        "output_channels": 1, "stride": 2, "offsets": "none"},
+    "depthwise": {"fmt": "e2m1", "fmt_b": "int4", "lanes": 1, "taps": 3, "out_fmt": "bfloat16"},
+    "pointwise": {"fmt": "e2m1", "lanes": 1, "output_lanes": 3, "terms": 8},
+    "requantize": {"lanes": 1, "fmt": "int16", "out_fmt": "int8"},
+    "sparse_chain": {"fmt": "e2m1", "length": 4, "block": 4, "smallest": 4, "vectors": 1},
+    "packed_mac": {"fmt": "int4"}, "mx_chain": {"fmt": "mxfp4:block_size=2", "length": 2},
+    "square_offset": {"lanes": 1, "terms": 4, "max_offset": 3}, "dequantize": {"lanes": 2},
+}
+"""One request for every operation, among the smallest that use all of it."""
+
+GATES = "synth -top top -flatten -noabc"
+"""Yosys' own gates as they fall out of the design, memories as flip-flops: the quickest recipe that there is."""
+
+MEMORIES = "synth_ecp5 -top top -nodsp -noccu2 -nowidelut -run begin:map_ffs\nclean"
+"""The same, but for memories, which become an FPGA's."""
+
+
+def program_of(kind, fields, folder, recipe):
+    """Return an operator as a program; what the design leaves open is 0."""
+    (folder / "design.il").write_text(elaborate(operation(kind, fields).component()).rtlil)
+    run_yosys(folder, f"read_rtlil design.il\n{recipe}\nsetundef -zero\nselect top\nwrite_json -selected top.json\n")
+    return compile_netlist(read_netlist(folder / "top.json"))
+
+
+def generator(text):
+    return np.random.default_rng(zlib.crc32(text.encode()))
+
+
+@pytest.fixture
+def interpreter(monkeypatch):
+    """Generated GPU kernels are run by the interpreter."""
+    ptx.install(monkeypatch)
+
+
+def test_the_walk_has_every_operation():
+    assert set(WALK) == set(OPERATIONS), "an operation without a request here is run by no engine but numpy's"
+
+
+@needs_yosys
+@pytest.mark.parametrize("name", WALK)
+def test_engines_agree_on_every_operation(name, tmp_path, interpreter):
+    program = program_of(find_operation(name), WALK[name], tmp_path, MEMORIES if name == "line_buffer" else GATES)
+    assert bool(program.memories) == (name == "line_buffer")
+    engines = every_engine(program, fused=True, quick=True)
+    assert_engines_agree(engines, generator(name), cycles=10 if len(program.instructions) > LARGE else 20)
+
+
+@needs_yosys
+@pytest.mark.slow
+@pytest.mark.parametrize("recipe", [GATES, MEMORIES, "synth_ice40 -top top", "synth -top top -flatten -lut 3"])
+@pytest.mark.parametrize("case", operations(), ids=label)
+def test_engines_agree_on_the_whole_library(case, recipe, tmp_path, interpreter):
+    kind, fields = case
+    program = program_of(kind, fields, tmp_path, recipe)
+    # Large ones would keep the interpreter for minutes.
+    engines = every_engine(program, fused=len(program.instructions) < 3000)
+    assert_engines_agree(engines, generator(label(case)), words=150, cycles=60)
+
+
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("clocked", [False, True])
+def test_engines_agree_on_random_netlists(seed, clocked, interpreter):
+    assert_random_agrees(seed, clocked, gates=50)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(8, 200))
+@pytest.mark.parametrize("clocked", [False, True])
+def test_engines_agree_on_many_random_netlists(seed, clocked, interpreter):
+    assert_random_agrees(seed, clocked, gates=random.Random(seed).choice([5, 40, 300, 1000]))
+
+
+def assert_random_agrees(seed, clocked, *, gates):
+    rng = random.Random(f"{seed} {clocked}")
+    netlist = random_netlist(rng, gates=gates, flip_flops=rng.choice([3, 20]) if clocked else 0,
+                             memories=rng.choice([0, 1, 3]) if clocked else 0)
+    engines = every_engine(compile_netlist(read_netlist(netlist)), fused=True)
+    assert_engines_agree(engines, generator(f"{seed} {clocked}"), words=rng.choice([1, 3, 9, 20]))
