@@ -20,7 +20,10 @@ _KEYWORDS = re.compile(
     "template|this|throw|true|try|typename|using|virtual")
 """Of C and C++, as far as they are plain words that a port might be called."""
 
-_OURS = re.compile(r"t\d+_|state|count|planes")
+_OURS = re.compile(
+    r"t\d+_|(?:planes|codes|got)_\w*|state|count|start|first|here|word|words|k|data|cycle|cycles|plane|now|differs|"
+    r"wrong|lanes|bit|initial")
+"""Names that generated functions have for things of their own."""
 
 
 def identifier(name: str) -> str:

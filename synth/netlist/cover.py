@@ -23,6 +23,7 @@ Node = int
 
 CUTS = 12
 """Cuts kept for a node, the best by area flow; more find nothing on arithmetic."""
+
 PASSES = 4
 """Passes over the graph that look for better cuts, at most."""
 
@@ -145,20 +146,19 @@ class _Mapper:
 
     def _table(self, node: Node, leaves: Sequence[Node]) -> int:
         """Return the node's table over the leaves, as eight bits whatever their number."""
-        values = dict(zip(leaves, _VARIABLES, strict=False))
-        return self._value(node, values)
+        gate = self._gates[node]
+        assert gate is not None, "sources have no cuts"
+        is_xor, a, b = gate
+        left = self._operand_table(a >> 1, leaves) ^ (_ONES if a & 1 else 0)
+        right = self._operand_table(b >> 1, leaves) ^ (_ONES if b & 1 else 0)
+        return left ^ right if is_xor else left & right
 
-    def _value(self, node: Node, values: dict[Node, int]) -> int:
-        """Follow the gates down to what has a value; a cut of three leaves is never deep."""
-        value = values.get(node)
-        if value is None:
-            gate = self._gates[node]
-            assert gate is not None, "the leaves of a cut separate its node from all sources"
-            is_xor, a, b = gate
-            left = self._value(a >> 1, values) ^ (_ONES if a & 1 else 0)
-            right = self._value(b >> 1, values) ^ (_ONES if b & 1 else 0)
-            value = values[node] = left ^ right if is_xor else left & right
-        return value
+    def _operand_table(self, node: Node, leaves: Sequence[Node]) -> int:
+        """Return an operand's table, from that of one of its own cuts: the leaves were made from one."""
+        if node in leaves:
+            return _VARIABLES[leaves.index(node)]
+        cut = next(cut for cut in self._cuts[node] if all(leaf in leaves for leaf in cut.leaves))
+        return _placed(cut.table, tuple(leaves.index(leaf) for leaf in cut.leaves))
 
     # Choice
 
@@ -251,6 +251,13 @@ def _simplified(covered: Cover, roots: Sequence[Literal]) -> tuple[Cover, list[L
         if node in used:
             used.update(piece.leaves)
     return {node: piece for node, piece in pieces.items() if node in used}, results
+
+
+@cache
+def _placed(table: int, places: tuple[int, ...]) -> int:
+    """Return a table of eight bits whose inputs are at other places."""
+    return sum((table >> sum((k >> place & 1) << index for index, place in enumerate(places)) & 1) << k
+               for k in range(8))
 
 
 @cache

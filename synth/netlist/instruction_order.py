@@ -61,7 +61,7 @@ def live_registers(logic: Logic) -> int:
 
 
 def spills(logic: Logic, registers: int) -> tuple[int, int]:
-    """Return how many stores and reloads a processor with so many registers needs, at best.
+    """Return how many stores and reloads a processor with so many registers needs.
 
     Each register is given up whose next use is farthest away (L. A. Belady, "A study of replacement algorithms for a
     virtual-storage computer", IBM Systems Journal 5(2), 1966). Sources are read again from where they are, which

@@ -24,7 +24,7 @@ ROUNDS = 3
 """Covers tried after the first, at most, each of the gates that the one before it is made of."""
 
 LARGE = 10_000
-"""Gates from which on the first cover is taken, which is within a hundredth of the last one."""
+"""Gates from which on the first cover is taken, which is within a fiftieth of the last one."""
 
 _REGISTERS = {Basis.BINARY: 15, Basis.SELECT: 28, Basis.TERNARY: 28}
 """Registers that an order is chosen for; keep in step with those that ``llvm_ir`` fills."""

@@ -7,11 +7,12 @@ from synth.netlist import NumpyEngine
 from synth.netlist.instruction_set import InstructionSet, host_instruction_sets
 from synth.netlist.kernel import ArrayKernel
 from synth.netlist.llvm_engine import LlvmEngine
+from synth.netlist.lookup import Basis
 from synth.netlist.packing import WORD_BITS
 from synth.netlist.torch_engine import TorchEngine
 
-LARGE = 1200
-"""Instructions beyond which the search for look-ups takes seconds."""
+LARGE = 600
+"""Instructions beyond which the search for look-ups takes most of a test's time."""
 
 STALLING = ("valid", "ready")
 
@@ -27,9 +28,10 @@ def every_engine(program, *, fused=False, quick=False):
     """Return every way of running a program that this machine has, by name; Python integers are the first.
 
     ``fused``: with the generated GPU kernels, for which the interpreter of PTX must have been put in place.
-    ``quick``: plain words, and large programs, run their own instructions rather than look-ups that were searched for.
+    ``quick``: large programs run as they are rather than as look-ups that were searched for, and on plain words any.
     """
-    direct = {InstructionSet.WORD64, *(InstructionSet if len(program.instructions) > LARGE else ())} if quick else ()
+    direct = {isa for isa in host_instruction_sets() if quick and (
+        isa is InstructionSet.WORD64 or len(program.instructions) > LARGE * (10 if isa.basis is Basis.TERNARY else 1))}
     engines = {"integers": NumpyEngine(program), "arrays": ArrayEngine(program), "torch": TorchEngine(program)}
     engines |= {f"llvm {isa.value}": LlvmEngine(program, isa=isa, threads=2, covered=isa not in direct)
                 for isa in host_instruction_sets()}

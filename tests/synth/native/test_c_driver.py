@@ -85,6 +85,11 @@ def test_state_steps_as_the_netlist_does(op, options, tmp_path, store):
     assert (vectors.method, vectors.cycles) == ("random cycles", 96)
 
 
+def test_ports_may_have_the_names_of_what_is_generated(tmp_path, store):
+    interface, _ = assert_agrees(tmp_path, operator("dequantize", lanes=2, code_widths="3"), store)
+    assert "word" in [port.name for port in interface.inputs]
+
+
 def test_lanes_and_wide_results(tmp_path, store):
     interface, _ = assert_agrees(tmp_path, operator("dot", fmt="int3", lanes=3, out_fmt="exact"), store)
     assert [port.width for port in interface.inputs] == [9, 9]

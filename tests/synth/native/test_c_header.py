@@ -120,6 +120,7 @@ def test_no_form_is_no_header():
 @pytest.mark.parametrize(("name", "wanted"), [
     ("a", "a"), ("i__payload", "i__payload"), ("a[0].b", "a_0__b"), ("register", "port_register"),
     ("new", "port_new"), ("1st", "port_1st"), ("t3_", "port_t3_"), ("state", "port_state"), ("count", "port_count"),
+    ("word", "port_word"), ("codes_a", "port_codes_a"), ("keyword", "keyword"),
 ])
 def test_ports_get_names_that_c_takes(name, wanted):
     assert identifier(name) == wanted

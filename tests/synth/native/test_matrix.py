@@ -35,7 +35,7 @@ def assert_equal(got, want, context):
 
 @pytest.mark.parametrize(("name", "isa"), [
     *((name, WIDEST) for name in MACS),
-    *((name, isa) for name in ("mac-wraps", "chunked-unchunked", "fma-posit") for isa in OTHERS)])
+    *((name, isa) for name in ("mac-wraps", "emac-e3m2", "fma-posit") for isa in OTHERS)])
 def test_products_are_those_of_the_reference(name, isa):
     tested, rng = unit(name, isa=isa, threads=2), np.random.default_rng(1)
     assert isinstance(tested._product, NativeProduct)
@@ -60,9 +60,8 @@ def test_corner_codes_overflow_and_cancel_as_in_the_reference():
     tested = MatrixUnit(operation)
     corners = np.array([0x00, 0x80, 0x01, 0x81, 0x08, 0x78, 0x7E, 0xFE, 0x7F, 0x7C, 0xFC, 0x7D, 0x3C, 0xBC], np.uint8)
     rng = np.random.default_rng(3)
-    for shape in [(17, 23, 67), (4, 64, 512)]:
-        a, b = (rng.choice(corners, size) for size in (shape[:2], shape[1:]))
-        assert_equal(tested.matmul(a, b), reference_matmul(operation, a, b), str(shape))
+    a, b = rng.choice(corners, (7, 64)), rng.choice(corners, (64, 512))
+    assert_equal(tested.matmul(a, b), reference_matmul(operation, a, b), "corners")
 
 
 def test_every_pair_of_codes_as_a_sum_of_its_own():

@@ -118,6 +118,22 @@ def test_deep_graphs_need_no_recursion():
     assert len(pieces) == 5000
 
 
+def test_deep_functions_of_few_inputs_need_no_recursion():
+    """Three sources, thousands of levels: everything is a function of the three."""
+    rng = random.Random(6)
+    graph = GateGraph()
+    sources = [graph.source() for _ in range(3)]
+    literal = sources[0]
+    for _ in range(3000):
+        literal = graph.lut(rng.choice((0b0110, 0b1001, 0b1000, 0b1110)), [literal, rng.choice(sources)])
+        literal = graph.xor(literal, graph.and_(rng.choice(sources), rng.choice(sources)))
+    planes, ones = all_inputs(3)
+    want = literal_plane(graph_planes(graph, planes.values(), ones), literal, ones)
+    pieces, (root,) = cover(graph, [literal], 3)
+    assert len(pieces) <= 1
+    assert literal_plane(cover_planes(pieces, graph, planes.values(), ones), root, ones) == want
+
+
 def test_complemented_table():
     for table in range(256):
         for place in range(3):

@@ -70,7 +70,7 @@ def test_engines_agree_on_every_operation(name, tmp_path, interpreter):
     program = program_of(find_operation(name), WALK[name], tmp_path, MEMORIES if name == "line_buffer" else GATES)
     assert bool(program.memories) == (name == "line_buffer")
     engines = every_engine(program, fused=True, quick=True)
-    assert_engines_agree(engines, generator(name), cycles=10 if len(program.instructions) > LARGE else 20)
+    assert_engines_agree(engines, generator(name), cycles=10 if len(program.instructions) > 2 * LARGE else 20)
 
 
 @needs_yosys
@@ -81,7 +81,8 @@ def test_engines_agree_on_the_whole_library(case, recipe, tmp_path, interpreter)
     kind, fields = case
     program = program_of(kind, fields, tmp_path, recipe)
     # Large ones would keep the interpreter for minutes.
-    engines = every_engine(program, fused=len(program.instructions) < 3000)
+    size = len(program.instructions)
+    engines = every_engine(program, fused=size < 5 * LARGE, quick=size > 10 * LARGE)
     assert_engines_agree(engines, generator(label(case)), words=150, cycles=60)
 
 
