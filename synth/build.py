@@ -290,10 +290,12 @@ class Builder:
 
         ``report`` is told of the part that is done, from 0 to 1.
         """
+        from synth.netlist.make import engine_key
+
         plan = self._plan
         key = digest_of("verification 4", mapped.digest, checker_digest(), plan.operation.name,
                         json.dumps(plan.operation.parameters()), str(plan.vector_seed), str(plan.exhaustive_bits),
-                        str(plan.samples), str(design.latency), str(design.interval), plan.engine)
+                        str(plan.samples), str(design.latency), str(design.interval), engine_key(plan.engine))
         record = self._store.get(key)
         if record is not None:
             return record, True

@@ -63,7 +63,7 @@ class NetworkEvaluator:
         from sw.train import accuracy
         from synth.cost.shapes import layer_owner, layer_shapes
 
-        with _one_thread():
+        with one_thread():
             loaded = _load(self, seed)
             example = loaded.calibration[0][:1]
             try:
@@ -88,7 +88,7 @@ class NetworkEvaluator:
         from sw.ptq.quantize import quantize_
         from sw.train import accuracy
 
-        with _one_thread():
+        with one_thread():
             loaded = _load(self, task.seed)
             model = copy.deepcopy(loaded.model)
             configs = {layer: _config(choice) for layer, choice in task.assignment}
@@ -268,7 +268,7 @@ def _digest(model: Any) -> Any:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Compute with one thread: sums of another number of threads round differently, and processes share the cores."""
     import torch
 

@@ -9,12 +9,17 @@ import sys
 from collections.abc import Callable
 
 from synth.netlist.engine import Engine
-from synth.netlist.instruction_set import InstructionSet, choose_instruction_set, find_instruction_set
+from synth.netlist.instruction_set import (
+    INSTRUCTION_SET_VARIABLE,
+    InstructionSet,
+    choose_instruction_set,
+    find_instruction_set,
+)
 from synth.netlist.numpy_engine import NumpyEngine
 from synth.netlist.program import Program
 from synth.netlist.threads import check_threads
 
-__all__ = ["ENGINES", "ENGINE_VARIABLE", "check_engine", "chosen_engine", "has_llvm", "make_engine", "make_engine_for",
+__all__ = ["ENGINES", "ENGINE_VARIABLE", "check_engine", "chosen_engine", "engine_key", "has_llvm", "make_engine", "make_engine_for",
            "uses_llvm"]
 
 ENGINES = ("auto", "numpy", "llvm", "torch")
@@ -149,6 +154,12 @@ def check_engine(name: str = "auto") -> str:
     if chosen == "llvm":
         choose_instruction_set()
     return chosen
+
+
+def engine_key(name: str = "auto") -> str:
+    """Return what is asked for by a name and by the environment: part of the key of what is kept of a run."""
+    asked = os.environ.get(ENGINE_VARIABLE) or name if name == "auto" else name
+    return f"{asked} {os.environ.get(INSTRUCTION_SET_VARIABLE, '')}".rstrip()
 
 
 def has_llvm() -> bool:

@@ -82,7 +82,7 @@ def _rates(arithmetic: Arithmetic, outcome: Outcome) -> list[Row]:
     images = outcome.images_a_second
     products = images * outcome.products / 1e6
     rows = [_ALONE(quantity=f"{arithmetic.label}: images a second", unit="1/s", ours=images,
-                   note=f"{products:,.3g} million products a second on all cores, with rounding and layout by torch")]
+                   note=f"{products:,.3g} million products a second on all cores, with rounding and layout on one")]
     if arithmetic.published is not None:
         rows.append(Row(
             quantity=f"{arithmetic.label}: products in the network", unit="million/s", ours=products,

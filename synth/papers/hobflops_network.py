@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from sw.formats import ScalarFormat, parse
 from synth.errors import ToolMissing
+from synth.explore.network_evaluator import one_thread
 from synth.native.matrix import MatrixUnit
 from synth.native.operator import operator
 from synth.native.reference import reference_matmul
@@ -121,7 +122,7 @@ class Outcome:
         Images run, of all seeds.
     seconds : float
         Wall-clock time of those, through the circuit: from pixels to logits, rounding and layout included. The best of
-        several runs of each network.
+        several runs of each network; torch has one thread, the circuit all cores.
     products : int
         Products that an image takes, those with padding included.
     compared, differing : int
@@ -175,17 +176,18 @@ def evaluate(arithmetic: Arithmetic, unit: MatrixUnit, *, seeds: Sequence[int] =
         step(f"{arithmetic.label}, seed {seed}")
         model, calibration, test = _trained(seed)
         test = test if images is None else test.subset(range(images))
-        plain = accuracy(model, test)
-        quantize_(model, _config(arithmetic), batches=calibration)
-        rounded = accuracy(model, test)
-        convert(model, unit)
-        check = _compare(model, arithmetic.operation, test.images[:CHECKED_IMAGES])
+        with one_thread():
+            plain = accuracy(model, test)
+            quantize_(model, _config(arithmetic), batches=calibration)
+            rounded = accuracy(model, test)
+            convert(model, unit)
+            check = _compare(model, arithmetic.operation, test.images[:CHECKED_IMAGES])
+            times = []
+            for _ in range(RUNS):
+                started = time.perf_counter()
+                exact = accuracy(model, test)
+                times.append(time.perf_counter() - started)
         compared, differing, products = compared + check.compared, differing + check.differing, check.products
-        times = []
-        for _ in range(RUNS):
-            started = time.perf_counter()
-            exact = accuracy(model, test)
-            times.append(time.perf_counter() - started)
         shares.append((plain, rounded, exact))
         seconds, ran = seconds + min(times), ran + len(test)
     plain_shares, rounded_shares, circuit_shares = zip(*shares, strict=True)

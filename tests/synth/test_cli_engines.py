@@ -57,6 +57,14 @@ def test_other_engines_can_be_forced(capsys, monkeypatch, arguments, name):
     assert (record["engine"].split()[0], said) == (name, "")
 
 
+def test_another_environment_runs_again(capsys, monkeypatch):
+    samples = next(SAMPLES)
+    for name in ("numpy", "torch", "numpy"):
+        monkeypatch.setenv("NARROWGAUGE_ENGINE", name)
+        record, = json.loads(call(capsys, *FUNCTION, "--samples", samples).out)["targets"]
+        assert record["engine"].split()[0] == name
+
+
 @pytest.mark.parametrize("arguments", [FUNCTION, STREAM], ids=["function", "stream"])
 def test_without_llvmlite_the_command_line_runs_on_numpy(capsys, monkeypatch, arguments):
     for module in ("llvmlite", "llvmlite.binding"):

@@ -82,7 +82,7 @@ def test_every_operation_has_points():
     ({"op": "convert", "fmt": "e4m3"},
      "Operation must be one of multiply, mac, emac, dot to have tabulated costs, not 'convert'"),
     ({"op": "dot", "fmt": "e4m3", "terms": 4}, "Option --terms must be left out for dot, which takes"),
-    ({"op": "mac", "fmt": "e4m3"}, "Format of --fmt must be fixed point for mac, such as int8"),
+    ({"op": "mac", "fmt": "e4m3"}, "Formats of mac must be fixed point to have tabulated costs, not 'float8_e4m3fn'"),
     ({"op": "multiply", "fmt": "e40m3"}, "Format must have at most 16 bits"),
 ])
 def test_a_wrong_point_is_refused(options, text):
