@@ -49,6 +49,22 @@ def prepare(model: nn.Module, config: Configs, filter_fn: Filter | None = None) 
     return model
 
 
+def check_prepared(model: nn.Module, config: Configs, filter_fn: Filter | None,
+                   check: Callable[[dict[str, nn.Module]], object]) -> None:
+    """Call ``check`` with the quantized layers that :func:`prepare` would make, by name; they are float afterwards.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As :func:`prepare` and ``check``.
+    """
+    layers = _attach(select(model, config, filter_fn))
+    try:
+        check(quantized_layers(model))
+    finally:
+        _detach(layers)
+
+
 def _attach(chosen: dict[str, Choice]) -> list[nn.Module]:
     """Give layers their quantizers and return the layers; of a failure, nothing is left."""
     done: list[nn.Module] = []

@@ -43,22 +43,23 @@ class SimulatedProduct:
         for start in range(0, rows * columns, BLOCK_LANES):
             lanes = np.arange(start, min(start + BLOCK_LANES, rows * columns))
             row, column = np.divmod(lanes, columns)
-            parts.append((self._stream if self._interface.is_stream else self._function)(a[row], b[:, column]))
+            parts.append((self._stream if self._interface.is_stream else self._function)(a, b, row, column))
         joined: Codes = np.concatenate(parts).reshape(rows, columns)
         return joined
 
-    def _function(self, a: NDArray[Any], b: NDArray[Any]) -> Codes:
-        lanes, terms = a.shape
+    # Pairs are taken from the operands one at a time: all those of a block would be as many as a sum has terms.
+    def _function(self, a: NDArray[Any], b: NDArray[Any], row: NDArray[Any], column: NDArray[Any]) -> Codes:
+        lanes, terms = len(row), a.shape[1]
         fields = self._interface.fields
         assert self._interface.start is not None
         total = pack_codes(np.full(lanes, self._interface.start, code_type(fields["c"].width)), fields["c"].width)
         for k in range(terms):
-            planes = {"a": pack_codes(a[:, k], fields["a"].width), "b": pack_codes(b[k], fields["b"].width)}
+            planes = {"a": pack_codes(a[row, k], fields["a"].width), "b": pack_codes(b[k, column], fields["b"].width)}
             total = self._engine.run_packed({**planes, "c": total})["o"]
         return unpack_codes(total, lanes)
 
-    def _stream(self, a: NDArray[Any], b: NDArray[Any]) -> Codes:
-        lanes, terms = a.shape
+    def _stream(self, a: NDArray[Any], b: NDArray[Any], row: NDArray[Any], column: NDArray[Any]) -> Codes:
+        lanes, terms = len(row), a.shape[1]
         simulation = self._engine.simulation(lanes)
         simulation.set("o__ready", 1)
         k = waited = 0
@@ -66,7 +67,8 @@ class SimulatedProduct:
             offered = k < terms
             simulation.set("i__valid", int(offered))
             if offered:
-                simulation.set_planes("i__payload", self._transfer(a[:, k], b[k], first=k == 0, last=k == terms - 1))
+                simulation.set_planes("i__payload", self._transfer(a[row, k], b[k, column], first=k == 0,
+                                                                       last=k == terms - 1))
             if not offered and _uniform(simulation.get("o__valid")):
                 return simulation.get("o__payload")
             accepted = offered and _uniform(simulation.get("i__ready"))

@@ -42,6 +42,9 @@ KEPT_SIMULATIONS = 2
 MAXIMUM_TABLE_BITS = 32
 """Input bits of a table of all results; beyond it there are blocks."""
 
+MAXIMUM_RANGE_BITS = 63
+"""Bits of the number of a vector, where inputs have more: a machine's integers hold these."""
+
 
 class Engine(ABC):
     """Executes a program on any number of vectors.
@@ -93,7 +96,7 @@ class Engine(ABC):
         latency : int, cycles
             How long inputs are held before the outputs are read; the design must have exactly one clock if not 0.
         out : port name to array, optional
-            Where the results are written, as for :meth:`run_range`.
+            Where the results are written, as for :meth:`run_range`; one may be the array of an input.
 
         Returns
         -------
@@ -102,10 +105,11 @@ class Engine(ABC):
         Raises
         ------
         ValueError, TypeError
-            If a port is missing, unknown, of another length, or a code does not fit.
+            If a port is missing, unknown, of another length, or a code does not fit; or the arrays of results are not
+            as said, or overlap an input.
         """
         vectors, arrays = self._columns(inputs)
-        self._check_out(out, vectors)
+        self._check_out(out, vectors, arrays)
         columns = {port: array if array.ndim else np.full(vectors, array) for port, array in arrays.items()}
         parts: dict[str, list[Codes]] = {port.name: [] for port in self._program.outputs}
         for start in range(0, vectors, self._block) or (0,):
@@ -210,13 +214,13 @@ class Engine(ABC):
         vectors : int
             How many.
         out : port name to array, optional
-            Where the results are written: for every output port a contiguous array of ``vectors`` codes, in the
-            smallest unsigned type that holds the port.
+            Where the results are written: for every output port a contiguous, writable array of ``vectors`` codes, in
+            the smallest unsigned type that holds the port.
 
         Raises
         ------
         ValueError
-            If the range is not within the combinations, or the arrays are not as said.
+            If the range is not within the combinations or the first 2^63 of them, or the arrays are not as said.
         """
         names = self._checked_range(start, vectors, ports, constants, out)
         results: dict[str, list[Codes]] = {port.name: [] for port in self._program.outputs}
@@ -244,20 +248,32 @@ class Engine(ABC):
             raise ValueError(f"Start of a range must be a multiple of {WORD_BITS}, not {start}")
         if start < 0 or operator.index(vectors) < 1 or start + vectors > total:
             raise ValueError(f"Range must be within the {total} combinations, not {vectors} from {start} on")
-        self._check_out(out, vectors)
+        if start + vectors > 1 << MAXIMUM_RANGE_BITS:
+            raise ValueError(f"Range must end within the first 2^{MAXIMUM_RANGE_BITS} combinations, not after "
+                             f"{start + vectors}; constants leave fewer")
+        self._check_out(out, vectors, {})
         return names
 
-    def _check_out(self, out: Mapping[str, Codes] | None, vectors: int) -> None:
+    def _check_out(self, out: Mapping[str, Codes] | None, vectors: int, inputs: Mapping[str, npt.NDArray[Any]]) -> None:
         for port in self._program.outputs if out is not None else ():
             array = (out or {}).get(port.name)
             wanted = code_type(port.width)
             if (not isinstance(array, np.ndarray) or array.shape != (vectors,) or array.dtype != wanted
                     or not array.flags.c_contiguous):
                 raise ValueError(f"Output array of {port.name} must be contiguous, of {vectors} codes of {wanted}")
+            if not array.flags.writeable:
+                raise ValueError(f"Output array of {port.name} must be writable, not read-only")
+            for name, codes in inputs.items():
+                # Vectors are not done one after another: what comes first may not change what comes later.
+                if not _is_same(codes, array) and np.shares_memory(codes, array):
+                    raise ValueError(f"Output array of {port.name} must be apart from the codes of {name}, or be the "
+                                     "same array, not overlap it")
 
     def _exhaustive_ports(self, ports: Sequence[str] | None, constants: Mapping[str, int] | None) -> list[str]:
         fixed = constants or {}
         names = [port for port in self._inputs if port not in fixed] if ports is None else list(ports)
+        if len({*names, *fixed}) < len(names) + len(fixed):
+            raise ValueError(f"Exhaustive ports and constants must name a port once, not {', '.join([*names, *fixed])}")
         self._check_ports({**dict.fromkeys(names), **fixed})
         return names
 
@@ -300,6 +316,12 @@ class KernelEngine(Engine):
 
     def make_machine(self, words: int) -> Machine:
         return KernelMachine(self._program, words, self.make_kernel, self.make_memory(words))
+
+
+def _is_same(codes: npt.NDArray[Any], other: npt.NDArray[Any]) -> bool:
+    """Return whether two arrays are the same elements of memory, each at the same place."""
+    return bool(codes.ctypes.data == other.ctypes.data and codes.dtype == other.dtype and codes.shape == other.shape
+                and codes.strides == other.strides)
 
 
 def _joined(parts: list[Codes]) -> Codes:

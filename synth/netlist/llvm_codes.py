@@ -33,6 +33,9 @@ __all__ = ["SHARE_LOOKUPS", "CodesFunction", "aligned_words", "can_run_codes"]
 SHARE_LOOKUPS = 1 << 18
 """Look-ups of a share of a thread: some 50 microseconds."""
 
+_NUMBER_BITS = 63
+"""Bits of a block's number: that of the last vector is no longer, see :meth:`synth.netlist.engine.Engine.run_range`."""
+
 _ALWAYS_COUNTED = 3
 """Bits of the block's number whose planes are written for each block: one block in eight has more to write."""
 
@@ -110,7 +113,9 @@ class CodesFunction:
         """
         arrays = [inputs[port.name] for port in self._given] + [outputs[port.name] for port in self._outputs]
         stride = self._isa.lanes
-        table = np.array([array.ctypes.data - first * stride * array.itemsize for array in arrays], np.intp)
+        # Where block 0 would be: for numbers beyond the memory there is, modulo the size of an address.
+        table = np.array([(array.ctypes.data - first * stride * array.itemsize) % (1 << WORD_BITS)
+                          for array in arrays], np.uint64)
         planes = self._fixed_planes(constants)
 
         def work(start: int, stop: int) -> None:
@@ -176,7 +181,7 @@ class CodesFunction:
         The lowest are written always, so that the processor seldom guesses wrongly how many there are.
         """
         lane_bits = self._isa.lanes.bit_length() - 1
-        high = self._count_planes - lane_bits
+        high = min(self._count_planes - lane_bits, _NUMBER_BITS)  # planes of bits beyond stay 0
         if high <= 0:
             return []
         always = min(_ALWAYS_COUNTED, high)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import hashlib
 import itertools
@@ -131,9 +132,10 @@ def _kept(path: Path) -> bytes | None:
         digest, code = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
         if hashlib.sha256(code).digest() != digest:
             return None
-        os.utime(path)                                   # used just now
     except OSError:
         return None                                      # it is compiled instead, which is what the cache saves
+    with contextlib.suppress(OSError):                   # of another user's file, only that one changes the time
+        os.utime(path)                                   # used just now
     return code
 
 

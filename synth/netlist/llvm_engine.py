@@ -88,7 +88,7 @@ class LlvmEngine(Engine):
         if latency or not self._takes_codes:
             return super().run(inputs, latency=latency, out=out)
         vectors, arrays = self._columns(inputs)
-        self._check_out(out, vectors)
+        self._check_out(out, vectors, arrays)
         numbers = {port: int(check_codes(array.reshape(1), self._inputs[port])[0])
                    for port, array in arrays.items() if not array.ndim}
         columns = {port: check_codes(array, self._inputs[port]) for port, array in arrays.items() if array.ndim}

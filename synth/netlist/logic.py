@@ -111,7 +111,7 @@ def _direct(instructions: Sequence[Instruction]) -> tuple[Lookup, ...]:
             continue
         places = (step.a,) if step.operation is Operation.NOT else (step.a, step.b)
         table, operands = fold(_TABLES[step.operation], [place if place <= ONE else 2 * place for place in places])
-        if table == 0b01:
+        if operands and table == _TABLES[Operation.NOT]:
             lookups.append(Lookup(table, step.target, (operands[0] >> 1,)))
         else:
             source = operands[0] >> 1 if operands else table

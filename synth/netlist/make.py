@@ -19,8 +19,8 @@ from synth.netlist.numpy_engine import NumpyEngine
 from synth.netlist.program import Program
 from synth.netlist.threads import check_threads
 
-__all__ = ["ENGINES", "ENGINE_VARIABLE", "check_engine", "chosen_engine", "engine_key", "has_llvm", "make_engine", "make_engine_for",
-           "uses_llvm"]
+__all__ = ["ENGINES", "ENGINE_VARIABLE", "check_engine", "chosen_engine", "engine_key", "has_llvm", "make_engine",
+           "make_engine_for", "uses_llvm"]
 
 ENGINES = ("auto", "numpy", "llvm", "torch")
 """Names of engines; ``auto`` is llvm where it is installed, otherwise numpy."""

@@ -80,8 +80,13 @@ def check_codes(codes: npt.ArrayLike, width: int) -> npt.NDArray[Any]:
     array = np.asarray(codes)
     if array.ndim != 1:
         raise ValueError(f"Codes must be a one-dimensional array, not of shape {array.shape}")
+    if not array.size:
+        return array.astype(code_type(width), copy=False)  # of a list without elements, numpy makes floats
     if array.dtype.kind not in "buiO":
         raise TypeError(f"Codes must be integers, not {array.dtype}")
+    for code in array if array.dtype.kind == "O" else ():
+        if not isinstance(code, int | np.integer | np.bool_):
+            raise TypeError(f"Codes must be integers, not {code!r}")
     bits = {"b": 1, "u": 8 * array.itemsize}.get(array.dtype.kind)
     if array.size and (bits is None or bits > width):
         low, high = int(array.min()), int(array.max())

@@ -13,6 +13,7 @@ from sw import ptq
 from sw.ptq.batches import Batches
 from sw.ptq.checks import Progress
 from sw.ptq.layers import QuantizedLayer
+from sw.ptq.quantize import check_prepared
 from synth.nn.modules import CIRCUIT_KINDS, CircuitLayer, check_layer
 from synth.nn.scales import config_for
 from synth.nn.unit import Unit, check_unit
@@ -63,14 +64,9 @@ def convert(model: nn.Module, units: Units, filter_fn: Filter | None = None) -> 
     if not layers:
         raise ValueError(f"Model must have quantized layers, not be a {type(model).__name__} without; "
                          "synth.nn.quantize_ quantizes and converts, sw.ptq.quantize_ quantizes")
-    _check_patterns(units, layers)
-    chosen: dict[str, tuple[QuantizedLayer, Unit]] = {}
-    for name, layer in layers.items():
-        unit = _unit_of(name, units)
-        if unit is not None and (filter_fn is None or filter_fn(layer, name)):
-            _check_convertible(name, layer)
-            check_layer(layer, unit)
-            chosen[name] = layer, unit
+    chosen = _chosen(layers, units, filter_fn)
+    for layer, _ in chosen.values():
+        _check_scales(layer)
     if not chosen:
         raise ValueError("Model must have a quantized layer that units and filter_fn admit, not none of "
                          f"{', '.join(layers)}")
@@ -98,12 +94,14 @@ def quantize_(model: nn.Module, units: Units, filter_fn: Filter | None = None, *
     Raises
     ------
     TypeError, ValueError
-        As :func:`sw.ptq.quantize_` and :func:`convert`.
+        As :func:`sw.ptq.quantize_` and :func:`convert`. What a circuit cannot compute is refused before the model is
+        changed.
     """
     _check(model, units, filter_fn)
     dynamic = batches is None
     configs = ({pattern: config_for(unit, dynamic=dynamic) for pattern, unit in units.items()}
                if isinstance(units, Mapping) else config_for(units, dynamic=dynamic))
+    check_prepared(model, configs, filter_fn, lambda layers: _chosen(layers, units, None))
     ptq.quantize_(model, configs, filter_fn, batches=batches, recipe=recipe, progress=progress)
     return convert(model, units)
 
@@ -137,6 +135,20 @@ def _check(model: nn.Module, units: Units, filter_fn: Filter | None) -> None:
         check_unit(unit)
 
 
+def _chosen(layers: Mapping[str, QuantizedLayer], units: Units, filter_fn: Filter | None
+            ) -> dict[str, tuple[QuantizedLayer, Unit]]:
+    """Return the layers that are to compute through circuits, which those can, by name."""
+    _check_patterns(units, layers)
+    chosen: dict[str, tuple[QuantizedLayer, Unit]] = {}
+    for name, layer in layers.items():
+        unit = _unit_of(name, units)
+        if unit is not None and (filter_fn is None or filter_fn(layer, name)):
+            _check_kind(name, layer)
+            check_layer(layer, unit)
+            chosen[name] = layer, unit
+    return chosen
+
+
 def _check_patterns(units: Units, layers: Mapping[str, nn.Module]) -> None:
     for pattern in units if isinstance(units, Mapping) else ():
         if not any(_matches(name, pattern) for name in layers):
@@ -155,10 +167,13 @@ def _matches(name: str, pattern: str) -> bool:
     return name == pattern or fnmatchcase(name, pattern)
 
 
-def _check_convertible(name: str, layer: QuantizedLayer) -> None:
+def _check_kind(name: str, layer: QuantizedLayer) -> None:
     if type(layer) not in _KINDS:
         raise TypeError(f"Layer {name!r} must be one of {_NAMES} to compute through a circuit, not "
                         f"{type(layer).__name__}; leave it out with filter_fn")
+
+
+def _check_scales(layer: QuantizedLayer) -> None:
     for quantizer in (layer.weight_quantizer, layer.input_quantizer):
         if quantizer is not None and quantizer.observing:
             raise ValueError(f"Layer must have its scales before it computes through a circuit, not observe, at "

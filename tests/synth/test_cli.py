@@ -303,8 +303,8 @@ def test_a_wrong_request_is_refused_in_one_line(capsys, workplace, arguments, te
 
 
 @pytest.mark.parametrize(("arguments", "text"), [
-    (["bake"], "Verb must be one of formats, build, verify, native, cost, sweep, explore, papers, bench, flash, doctor, "
-     "not 'bake'"),
+    (["bake"], "Verb must be one of formats, build, verify, native, cost, sweep, explore, papers, bench, flash, "
+     "doctor, not 'bake'"),
     (["bench", "memory"], "Bench must be one of quantize, ptq, native, not 'memory'"),
     (["build", "--fmt", "e4m3", "--frobnicate"], "unrecognized arguments: --frobnicate"),
 ])

@@ -71,6 +71,7 @@ def test_an_e4m3_product_is_right_for_all_operands(tmp_path, store):
         assert (result.returncode, result.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_an_accumulators_step_is_right(tmp_path, store):
     _, vectors = assert_agrees(tmp_path, operator("mac", fmt="e2m3", accumulator="e4m5"), store, name="step")
     assert vectors.method == "corners+random"

@@ -1,5 +1,6 @@
 import dataclasses
 import sys
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import ml_dtypes
@@ -179,6 +180,23 @@ def test_threads_may_share_a_unit():
         results = list(pool.map(lambda case: tested.matmul(*case), cases))
     for (a, b), got in zip(cases, results, strict=True):
         assert_equal(got, reference_matmul(tested.operation, a, b), str(a.shape))
+
+
+@pytest.mark.parametrize("name", ["mac-wraps", "fma-posit"])
+def test_simulation_takes_no_memory_for_every_pair(name):
+    tested, rng = unit(name, engine="numpy"), np.random.default_rng(18)
+    a, b = (codes.astype(np.uint8) for codes in operands(tested.operation, 64, 40, 64, rng))
+    tested.matmul(a[:, :2], b[:2])                       # what is made once
+    tracemalloc.start()
+    got = tested.matmul(a, b)
+    _, few = tracemalloc.get_traced_memory()
+    tracemalloc.reset_peak()
+    many = tested.matmul(np.tile(a, 4), np.tile(b, (4, 1)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < few + 64 * 64 * 3 * 40, f"{peak} bytes for 160 pairs an element, {few} for 40"
+    assert_equal(got, reference_matmul(tested.operation, a, b), name)
+    assert many.shape == got.shape
 
 
 def test_torch_simulates():

@@ -90,8 +90,8 @@ def test_results_are_stored_where_they_belong(isa):
 
 
 def test_the_code_for_neon_is_accepted_by_llvm():
-    interface = MacInterface.of(mac("chunked-lfsr"))
-    machine = Machine.of(mac_program("chunked-lfsr"), interface)
+    interface = MacInterface.of(mac("mac-int8"))
+    machine = Machine.of(mac_program("mac-int8"), interface)
     plan = Specialiser(machine, Schedule(machine, interface), Basis.SELECT).plan(9)
     for along in (PortKind.A, PortKind.B):
         for step in {id(run.step): run.step for run in plan.runs}.values():

@@ -96,6 +96,15 @@ def test_ranges_beyond_what_a_table_holds():
     assert (unit.run_range(start, 3008)["y"] == (index >> np.uint64(20)) + index % np.uint64(1 << 20)).all()
 
 
+@pytest.mark.parametrize("start", [0, 64 * 1001, (1 << 47) - 640, (1 << 63) - 6400])
+def test_ranges_of_more_combinations_than_a_word_counts(start):
+    """2^80 combinations: the upper operand is 0 but for a carry out of 40 bits, whatever the lower one is."""
+    index = np.arange(start, start + 6400, dtype=np.uint64)
+    want = (index >> np.uint64(40)) + index % np.uint64(1 << 40)
+    assert (adder(40).run_range(start, 6400)["y"] == want).all()
+    assert (adder(63).run_range(start, 6400)["y"] == index).all()
+
+
 def test_blocks_may_have_any_length():
     blocks = [block["y"] for block in adder(5).exhaustive_blocks(vectors=320)]
     assert [block.size for block in blocks] == [320, 320, 320, 64]
@@ -110,6 +119,9 @@ def test_ranges_wrong():
         unit.run_range(192, 128)
     with pytest.raises(ValueError, match="Range must be within the 256 combinations, not 0 from 64 on"):
         unit.run_range(64, 0)
+    with pytest.raises(ValueError, match=r"Range must end within the first 2\^63 combinations, not after 92233720368547"
+                                         "75872; constants leave fewer"):
+        adder(40).run_range(1 << 63, 64)
     message = "Output array of y must be contiguous, of 64 codes of uint8"
     for array in (np.zeros(64, np.uint16), np.zeros(63, np.uint8), np.zeros(128, np.uint8)[::2], [0] * 64):
         with pytest.raises(ValueError, match=message):
@@ -139,6 +151,45 @@ def test_results_go_where_they_are_wanted():
     assert (out["y"] == a + 3).all()
     with pytest.raises(ValueError, match="Output array of y must be contiguous, of 3 codes of uint8"):
         adder(4).run({"a": [1, 2, 3], "b": 1}, out=out)
+
+
+def test_results_may_replace_an_input():
+    codes = np.arange(70001, dtype=np.uint8) % 64
+    want = codes + 3
+    adder(7).run({"a": codes, "b": 3}, out={"y": codes})
+    assert (codes == want).all()
+
+
+def test_where_results_go_wrong():
+    codes = np.zeros(5121, np.uint8)
+    with pytest.raises(ValueError, match="Output array of y must be apart from the codes of b, or be the same array, "
+                                         "not overlap it"):
+        adder(7).run({"a": 1, "b": codes[:-1]}, out={"y": codes[1:]})
+    codes.flags.writeable = False
+    with pytest.raises(ValueError, match="Output array of y must be writable, not read-only"):
+        adder(7).run({"a": 1, "b": 2}, out={"y": codes[:1]})
+    with pytest.raises(ValueError, match="Output array of y must be writable, not read-only"):
+        adder(7).run_range(0, 5120, out={"y": codes[:5120]})
+    assert not codes.any()
+
+
+@pytest.mark.parametrize("codes", [[], np.zeros(0, np.uint8), np.zeros(0, object)])
+def test_no_vectors(codes):
+    result = adder(9).run({"a": codes, "b": 5})["y"]
+    assert (result.shape, result.dtype) == ((0,), np.uint16)
+    assert adder(70).run({"a": codes, "b": codes})["y"].shape == (0,)
+
+
+def test_codes_that_are_no_integers_wrong():
+    for codes, what in [([1.5], "float64"), (np.array([1, 2.5], object), "2.5"), (np.array([1, None]), "None")]:
+        with pytest.raises(TypeError, match=f"Codes must be integers, not {what}"):
+            adder(4).run({"a": codes, "b": 1})
+
+
+def test_exhaustive_ports_wrong():
+    for ports, constants in [(["a", "a", "b"], {}), (["a", "b"], {"b": 1})]:
+        with pytest.raises(ValueError, match="Exhaustive ports and constants must name a port once, not a, "):
+            adder(4).run_exhaustive(ports, constants=constants)
 
 
 def test_inputs_stay_as_they_are():

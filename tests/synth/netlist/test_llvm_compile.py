@@ -40,6 +40,17 @@ def test_code_is_made_once(folder, monkeypatch):
     assert answer() == 42
 
 
+def test_code_of_another_user_is_used(folder, monkeypatch):
+    answer()
+
+    def refused(path):
+        raise PermissionError(path)
+
+    monkeypatch.setattr(os, "utime", refused)
+    monkeypatch.setattr(llvm_compile, "_keep", lambda path, code: pytest.fail("compiled again"))
+    assert answer() == 42
+
+
 def test_other_text_and_other_sets_are_other_files(folder):
     assert answer() == 42
     assert answer(TEXT.replace("42", "43")) == 43

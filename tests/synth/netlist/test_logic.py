@@ -129,6 +129,15 @@ def test_without_covering_each_instruction_is_a_lookup(basis):
     assert run_lookups(logic.lookups, planes, ones) == run_instructions(instructions, planes, ones)
 
 
+@BASES
+def test_without_covering_constants_are_copied(basis):
+    steps = program((NOT, 3, 0), (XOR, 4, 0, 1), (AND, 5, 0, 1), (OR, 6, 1, 1), (NOT, 7, 1), (XOR, 8, A, 1),
+                    (XOR, 9, 3, A))
+    logic = logic_of(steps, [A], [step.target for step in steps], basis, covered=False)
+    planes, ones = all_inputs(1)
+    assert run_lookups(logic.lookups, planes, ones) == run_instructions(steps, planes, ones)
+
+
 @pytest.mark.parametrize(("seed", "count"), [(432, 8), (496, 6), (647, 7), (673, 5)])
 def test_program_is_kept_where_its_complements_are_the_fewer(seed, count):
     """Where nearly everything is wanted, another choice of polarities may need a register more than there is."""

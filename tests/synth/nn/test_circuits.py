@@ -22,7 +22,7 @@ from tests.synth.nn.reference_units import (
 )
 from tests.synth.nn.test_functional import CONVOLUTIONS, PRODUCTS, assert_same, operands
 
-LONG_SYNTHESIS = ("fma-e5m10", "emac-e4m3", "mac-fractions", "mac-wide")
+LONG_SYNTHESIS = ("chunked-1-6-9", "fma-e5m10", "emac-e4m3", "mac-fractions", "mac-wide")
 NAMES = [pytest.param(name, marks=pytest.mark.slow if name in LONG_SYNTHESIS else ()) for name in OPERATIONS]
 
 

@@ -271,3 +271,20 @@ def test_what_cannot_be_converted_is_refused_and_stays(make, units, options, err
 def test_what_cannot_be_quantized_is_refused(call, error, message):
     with pytest.raises(error, match=message):
         call()
+
+
+@pytest.mark.parametrize(("model", "units", "message"), [
+    (lambda: nn.Sequential(nn.Linear(4, 700), nn.BatchNorm1d(700), nn.Linear(700, 2)), unit_of("emac-e4m3"),
+     "Sums must have at most the 600 products that the circuit can sum, not 700, at layer '2'"),
+    (lambda: nn.Sequential(nn.Conv1d(2, 3, 3)), unit_of(), "Layer '0' must be one of QuantizedLinear, "),
+    (lambda: nn.TransformerEncoderLayer(8, 2, 16), {"self_attn": unit_of(), "linear*": unit_of()},
+     "Unit pattern must match a quantized layer, not none as 'self_attn' does"),
+])
+def test_what_circuits_cannot_compute_is_refused_before_anything_changes(model, units, message):
+    model = model().eval()
+    state, kinds = {key: value.clone() for key, value in model.state_dict().items()}, [type(x) for x in model.modules()]
+    with pytest.raises((TypeError, ValueError), match=message):
+        quantize_(model, units, batches=[data(8, 4)])
+    assert [type(module) for module in model.modules()] == kinds
+    assert model.state_dict().keys() == state.keys()
+    assert all(torch.equal(value, state[key]) for key, value in model.state_dict().items())

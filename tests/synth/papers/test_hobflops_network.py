@@ -61,7 +61,7 @@ def unit_of(lab, arithmetic):
 
 
 @pytest.mark.parametrize("label", ["e4m3, summed in itself", "int8, int32 that wraps", "posit<8,1>, summed in itself",
-                                   "e5m2, chunks of 64 in 1-6-9"])
+                                   pytest.param("e5m2, chunks of 64 in 1-6-9", marks=pytest.mark.slow)])
 def test_digits_go_through_a_circuit_as_through_the_reference(label, lab, quick):
     arithmetic = BY_LABEL[label]
     outcome = evaluate(arithmetic, unit_of(lab, arithmetic), seeds=(0,), images=IMAGES, step=lab.step)

@@ -4,7 +4,6 @@ import sys
 
 import pytest
 
-from synth.cost import estimate as estimates
 from synth.cost import point
 from synth.cost import table as table_file
 from synth.cost.evaluate import fit_model
@@ -211,16 +210,3 @@ def test_help_loads_nothing(tmp_path):
 
 def test_operations_of_the_help_are_those_of_the_table():
     assert cost.OPERATIONS == point.OPERATIONS
-
-
-def test_estimate_takes_milliseconds():
-    import time
-
-    asked = Point(op="emac", fmt="minifloat_e3m3", fmt_b="minifloat_e4m3", out_fmt="exact", terms=100)
-    places = estimates.default_model().sections
-    target = next(target for op, target in places if op == "emac")
-    estimates.estimate(asked, target)
-    begin = time.process_time()
-    for _ in range(20):
-        estimates.estimate(asked, target)
-    assert (time.process_time() - begin) / 20 < 0.02
