@@ -90,7 +90,7 @@ def run(settings: Settings, progress: Progress) -> Document:
         document[key] = _measured(units[threads], (a, b), (x, y), rounds, threads, settings)
     # Of one thread: on a busy machine torch's threads wait for each other, which flatters the circuit.
     document["targets"] = [target("matrix product, times its emulation with torch, one thread", TARGET,
-                                  document["one_thread"]["emulations"]["torch"]["ratio"])]
+                                  document["one_thread"]["emulations"]["torch"]["ratio"], applies=shape == SHAPE)]
     return document
 
 

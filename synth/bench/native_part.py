@@ -44,7 +44,7 @@ class Settings:
 
 
 def target(name: str, wanted: float, found: float | None, *, applies: bool = True) -> Document:
-    """Return a target beside what was found: ``met`` is null where nothing was, or it is not meant for this machine."""
+    """Return a target beside what was found: ``met`` is null where nothing was, or where it does not apply."""
     return {"name": name, "target": wanted, "found": found,
             "met": None if found is None or not applies else found >= wanted}
 

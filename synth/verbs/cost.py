@@ -98,10 +98,10 @@ def _point(arguments: argparse.Namespace) -> tuple[Any, list[str]]:
 
         with usage_errors():
             formats = [fmt for fmt in (request.scalar("fmt"), request.optional_scalar("fmt_b")) if fmt is not None]
-        if not all(isinstance(fmt, FixedPointFormat) for fmt in formats):
+        if arguments.accumulator is None and not all(isinstance(fmt, FixedPointFormat) for fmt in formats):
             request.op = op = "emac"
-            notes.append("mac is a fixed-point operator: for other formats the exact multiply-accumulate, emac, is "
-                         "meant")
+            notes.append("costs of mac are tabulated in fixed point alone: for other formats the exact "
+                         "multiply-accumulate, emac, is meant, not the rounded step that build makes of mac")
     operation = request.operation(find_operation(op))
     return Point.of(operation), [*request.notes, *notes]
 

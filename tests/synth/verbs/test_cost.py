@@ -69,7 +69,8 @@ def test_targets_without_measurements_are_named_unless_asked_for(files, capsys):
 
 
 def test_mac_of_other_formats_is_the_exact_one(files, capsys):
-    note = "mac is a fixed-point operator: for other formats the exact multiply-accumulate, emac, is meant"
+    note = ("costs of mac are tabulated in fixed point alone: for other formats the exact multiply-accumulate, emac, "
+            "is meant, not the rounded step that build makes of mac")
     result = call(capsys, "cost", "--op", "mac", "--fmt", "e3m2", "--terms", "4608", "--target", "ecp5", *files)
     assert result.code == 0
     assert note in result.out
@@ -77,6 +78,9 @@ def test_mac_of_other_formats_is_the_exact_one(files, capsys):
                                *files, "--json").out)
     assert document["point"]["op"] == "emac"
     assert note in document["notes"]
+    result = call(capsys, "cost", "--op", "mac", "--fmt", "e3m2", "--accumulator", "e4m3", "--target", "ecp5", *files)
+    assert result.code == 2
+    assert "error: Formats of mac must be fixed point to have tabulated costs, not 'float6_e3m2fn'" in result.err
     fixed = call(capsys, "cost", "--op", "mac", "--fmt", "int8", "--target", "ecp5", *files)
     assert "circuits of mac to predict others" in fixed.err  # mac itself is meant, of which this table has nothing
 

@@ -19,6 +19,7 @@ def row(ours, demand):
 def one_paper(monkeypatch, tmp_path):
     def run(laboratory):
         laboratory.step("counting")
+        laboratory.warn("something is missing")
         return [row(272, Demand.AT_MOST), row(400, Demand.AT_MOST)]
 
     parts = {name: Part(name=name, summary=f"the {name}", steps=1, run=run) for name in ("first", "second")}
@@ -35,6 +36,10 @@ def test_figures_stand_beside_the_papers(capsys):
     assert "the good one" in result.out
     assert "0.7556" in result.out
     assert "DSP blocks: 256 + 144 MACs" in result.out
+
+
+def test_a_warning_is_said_once(capsys):
+    assert call(capsys, "papers", "codenet", "--quiet").err.count("warning: something is missing") == 1
 
 
 def test_a_figure_that_is_not_reproduced_fails(capsys):
