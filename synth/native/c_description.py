@@ -17,6 +17,9 @@ __all__ = ["comment", "describe_format", "description"]
 _ASCII = str.maketrans({"×": "x", "→": "->", "±": "+-", "–": "-", "’": "'", "…": "...", "≤": "<="})
 _WIDTH = 116
 
+_FLAGS = {"first": ", 1 with the first pair of a sum", "last": ", 1 with the last one, whose result follows"}
+"""What the flags of a stream's transfer say."""
+
 
 def comment(lines: Sequence[str]) -> list[str]:
     """Return lines as a comment in plain ASCII, which every compiler reads alike; long ones are folded."""
@@ -101,7 +104,8 @@ def _ports(operation: Operation, interface: Interface) -> list[str]:
         position = 0
         for name, field in fields.items():
             if name != port.name:
-                lines.append(f"    planes {position} to {position + field.bits - 1}: {name}{_contents(field)}")
+                place = f"planes {position} to {position + field.bits - 1}" if field.bits > 1 else f"plane {position}"
+                lines.append(f"    {place}: {name}{_contents(field)}{_FLAGS.get(name, '')}")
             position += field.bits
     return lines
 

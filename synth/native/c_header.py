@@ -180,9 +180,13 @@ def _widest(interface: Interface, forms: Sequence[NativeForm]) -> list[str]:
     suffixes = ["_state", "_init", "_step"] if interface.clocked else ["", *(["_codes"] if interface.takes_codes
                                                                             else [])]
     lines: list[str] = []
-    for index, form in enumerate(forms):
-        condition = DIALECTS[form.isa].condition or "1"
-        lines.append(f"#{'el' if index else ''}if {condition}")
+    choices = sorted(forms, key=lambda form: not DIALECTS[form.isa].condition)  # what every compiler takes comes last
+    for index, form in enumerate(choices):
+        condition = DIALECTS[form.isa].condition
+        if condition:
+            lines.append(f"#{'el' if index else ''}if {condition}")
+        elif index:
+            lines.append("#else")
         lines.append(f"#define {interface.prefix.upper()}_LANES {form.isa.lanes}")
         lines += [f"#define {interface.prefix}{suffix} {interface.function(form.isa)}{suffix}" for suffix in suffixes]
-    return [*lines, "#endif"]
+    return [*lines, "#endif"] if DIALECTS[choices[0].isa].condition else lines

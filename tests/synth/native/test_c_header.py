@@ -66,8 +66,14 @@ def test_each_instruction_set_stands_under_its_condition(product):
     operation, forms = product
     text = c_header(operation, forms)
     name = Interface.of(operation, forms[0].program).prefix
-    assert re.findall(r"^#(?:el)?if (.+)$", text, re.MULTILINE)[-4:] == [
-        "defined(__AVX512F__)", "defined(__AVX2__)", "defined(__ARM_NEON)", "1"]
+    assert re.findall(r"^#(?:(?:el)?if (.+)|else)$", text, re.MULTILINE)[-4:] == [
+        "defined(__AVX512F__)", "defined(__AVX2__)", "defined(__ARM_NEON)", ""]
+    # What every compiler takes needs no condition where it is alone, and comes last where it is not.
+    words = next(form for form in forms if form.isa is InstructionSet.WORD64)
+    assert not re.findall(r"^#(?:el)?if |^#else", c_header(operation, [words]).split(f"{name.upper()}_LANES")[1],
+                          re.MULTILINE)
+    turned = c_header(operation, [words, *(form for form in forms if form is not words)])
+    assert turned.split("#else")[-1].count(f"{name}_word64") > 0
     for isa in InstructionSet:
         assert len(re.findall(rf"^static inline void {name}_{isa.value}\(", text, re.MULTILINE)) == 1
     alone = c_header(operation, forms[1:2])
