@@ -42,6 +42,7 @@ def test_registers_as_wide_as_the_scales_make_them(tmp_path):
     check([make("mxfp4:block_size=3"), make("nvfp4:block_size=2")], tmp_path)
 
 
+@pytest.mark.slow
 def test_blocks_of_every_kind_with_every_kind_of_result(tmp_path):
     check([
         make("mxfp4:block_size=3,scale=e5m0"),

@@ -159,6 +159,7 @@ def draws(lanes, pairs):
 ONES = np.full((2, 16384), E6M9.encode(1), np.uint64)
 
 
+@pytest.mark.slow
 def test_the_netlist_stops_at_4096(tmp_path):
     """papers/fp8_training.md, targets 1 and 2: chunk 1. What is there after 5,500 draws does not grow any more."""
     netlist = Netlist(tmp_path, chunk=1)

@@ -39,6 +39,7 @@ def check(components, folder, *, lanes=64, cycles=50, seed=1, codes=random_codes
         assert compared >= minimum, (describe(component), compared)
 
 
+@pytest.mark.slow
 def test_every_family_of_operands_and_results(tmp_path):
     check([
         make("float8_e4m3fn"), make("float8_e5m2", result="float8_e5m2", overflow=OverflowPolicy.INFINITY),

@@ -21,6 +21,7 @@ def adder(*names, **parameters):
     return Adder(*map(parse, names), **parameters)
 
 
+@pytest.mark.slow
 def test_tiny_formats_in_every_mode(tmp_path):
     adders = [component for index, name in enumerate(TINY)
               for component in in_all_modes(Adder, *[parse(name)] * 3, random_bits=1, subtract=index % 2 == 1)]
@@ -52,6 +53,7 @@ def test_every_pair_of_eight_bit_floats(tmp_path):
                          adder("float8_e5m2", rounding=RoundingMode.TOWARD_ZERO, subtract=True)], tmp_path)
 
 
+@pytest.mark.slow
 def test_every_small_catalog_format_by_itself(tmp_path):
     modes = list(RoundingMode)[:-1]
     assert modes[-1] is not RoundingMode.STOCHASTIC

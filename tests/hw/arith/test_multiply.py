@@ -16,6 +16,7 @@ from tests.support.multipliers import all_modes, assert_exhaustively_right, asse
 E4M3 = parse("float8_e4m3fn")
 
 
+@pytest.mark.slow
 def test_every_small_catalog_format_by_itself(tmp_path):
     assert_exhaustively_right([Multiplier(entry.format) for entry in CATALOG if entry.format.width <= 8], tmp_path)
 
