@@ -62,6 +62,7 @@ def test_preload_of_every_family(tmp_path):
     ], tmp_path)
 
 
+@pytest.mark.slow
 def test_every_mode_and_random_bits(tmp_path):
     check([
         *(make("float4_e2m1fn", "float6_e3m2fn", "float8_e4m3", overflow=OverflowPolicy.INFINITY, rounding=mode,
@@ -72,6 +73,7 @@ def test_every_mode_and_random_bits(tmp_path):
     ], tmp_path, cycles=30, minimum=150)
 
 
+@pytest.mark.slow
 def test_lanes_widths_and_pipelines(tmp_path):
     check([
         *(make("float6_e2m3fn", result="float8_e4m3fn", pipeline=pipeline) for pipeline in (1, 3, 5)),

@@ -56,6 +56,7 @@ def test_every_pair_of_a_rounding_mode_and_an_overflow_policy(result, tmp_path):
 
 
 @pytest.mark.parametrize("hard_multiplier", [False, True])
+@pytest.mark.slow
 def test_operands_preloads_registers_and_pipelines(hard_multiplier, tmp_path):
     random = {"rounding": RoundingMode.STOCHASTIC, "random_bits": 3}
     cases = [

@@ -64,6 +64,7 @@ def test_every_small_catalog_format_by_itself(tmp_path):
 @pytest.mark.parametrize("mode", [
     pytest.param(RoundingMode.NEAREST_EVEN, marks=pytest.mark.slow), RoundingMode.DOWN,
     pytest.param(RoundingMode.STOCHASTIC, marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_mixed_formats(mode, tmp_path):
     formats = (
         ("float8_e4m3fn", "float4_e2m1fn", "float8_e5m2"), ("int4", "float6_e3m2fn", "fixed<8,3>"),
@@ -90,6 +91,7 @@ def test_wrapping_keeps_the_low_order_bits_of_far_apart_floats(tmp_path):
     assert_right_on_all(adders, tmp_path)
 
 
+@pytest.mark.slow
 def test_wide_formats_on_corners_and_random_pairs(tmp_path):
     adders = [adder(name) for name in ("float16", "bfloat16", "fixed<16,8>", "dlfloat16")]
     adders += [adder("float16", "bfloat16", "tf32", rounding=RoundingMode.UP), adder("posit<16,1>"),

@@ -62,6 +62,7 @@ def assert_netlist_right(component, document, *, sequences=6, samples=1024):
 
 
 @pytest.mark.parametrize("name", [*CASES, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW_CASES)])
+@pytest.mark.slow
 def test_whole_maps_on_a_netlist(name, tmp_path):
     component = DeformableConv(**{**TINY, **(CASES | SLOW_CASES)[name]})
     document, _ = map_component(component, "ecp5", tmp_path, dsp=component.hard_multiplier)

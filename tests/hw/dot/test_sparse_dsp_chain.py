@@ -45,6 +45,7 @@ CASES = [
 ]
 
 
+@pytest.mark.slow
 def test_results_are_the_reference_s_under_stalls_and_resets(tmp_path):
     for component, circuit in zip(CASES, build(CASES, tmp_path), strict=True):
         compared = assert_streams_right(component, circuit, lanes=32, cycles=28, seed=3, reset_rate=0.02)
