@@ -83,9 +83,7 @@ def c_driver(operation: Operation, forms: Sequence[NativeForm], name: str | None
     ValueError
         If there is no form, or the name is none of C's.
     """
-    if not forms:
-        raise ValueError("Forms must include at least one instruction set, not none")
-    interface = Interface.of(operation, forms[0].program, name)
+    interface = Interface.of_forms(operation, forms, name)
     parts = [*comment([f"Runs {interface.header} on vectors and compares:",
                        f"  cc -std=c99 -O2 -march=native {DRIVER} -o driver && ./driver {VECTORS}"]),
              f'#include "{interface.header}"', "", f"#define PLANES {sum(port.width for port in interface.ports)}",

@@ -44,9 +44,7 @@ def c_header(operation: Operation, forms: Sequence[NativeForm], name: str | None
     ValueError
         If there is no form, or the name is none of C's.
     """
-    if not forms:
-        raise ValueError("Forms must include at least one instruction set, not none")
-    interface = Interface.of(operation, forms[0].program, name)
+    interface = Interface.of_forms(operation, forms, name)
     guard = f"{interface.prefix.upper()}_H"
     parts = [*comment(description(operation, interface, forms, _version())),
              f"#ifndef {guard}", f"#define {guard}", "", "#include <stddef.h>", "#include <stdint.h>"]

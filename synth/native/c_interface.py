@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from synth.native.c_packing import code_width
+from synth.native.native_form import NativeForm
 from synth.netlist.instruction_set import InstructionSet
 from synth.netlist.program import PortRegisters, Program
 from synth.operations import Operation
@@ -89,6 +91,19 @@ class Interface:
                    tuple(sorted(program.data_inputs, key=lambda port: order.get(port.name, -1))),
                    tuple(sorted(program.outputs, key=lambda port: order.get(port.name, -1))),
                    len(program.state))
+
+    @classmethod
+    def of_forms(cls, operation: Operation, forms: Sequence[NativeForm], name: str | None = None) -> Interface:
+        """Return the interface that all forms of an operator share.
+
+        Raises
+        ------
+        ValueError
+            If there is no form, or the name is none of C's.
+        """
+        if not forms:
+            raise ValueError("Forms must include at least one instruction set, not none")
+        return cls.of(operation, forms[0].program, name)
 
     @property
     def header(self) -> str:
