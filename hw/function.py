@@ -11,7 +11,7 @@ from hw.convert.encode import encode, round_aligned
 from hw.convert.round import fraction_bits_needed
 from hw.pipeline import delay
 
-__all__ = ["TABLE_LIMIT", "code_of", "function_members", "require_structure", "table_of"]
+__all__ = ["TABLE_LIMIT", "code_of", "function_members", "require_structure", "suitable_structures", "table_of"]
 
 TABLE_LIMIT = 12
 """Most input bits of a truth table: its multiplexers double with each."""
@@ -33,13 +33,13 @@ def _shape(port):
 
 
 def require_structure(structure, kind, model):
-    """Return ``structure`` if it is one that an operator of these inputs can have.
+    """Return ``structure`` if it is None, for the best one, or one that an operator of these inputs can have.
 
     Parameters
     ----------
     structure : object
     kind : type of Enum
-        With a member ``TRUTH_TABLE``.
+        May have a member ``TRUTH_TABLE``.
     model : sw.reference.model.Function
 
     Raises
@@ -47,14 +47,44 @@ def require_structure(structure, kind, model):
     TypeError, ValueError
         If it is not of that kind, or a truth table of more than ``TABLE_LIMIT`` input bits.
     """
+    if structure is None:
+        return None
     if not isinstance(structure, kind):
         article = "an" if kind.__name__[0] in "AEIOU" else "a"
         raise TypeError(f"Structure must be {article} {kind.__name__}, not {structure!r}")
-    bits = sum(port.bits for port in model.inputs.values())
-    if structure is kind.TRUTH_TABLE and bits > TABLE_LIMIT:
+    bits = _input_bits(model)
+    if _is_table(structure) and bits > TABLE_LIMIT:
         raise ValueError(f"Structure must be another one for more than {TABLE_LIMIT} input bits, "
                          f"not {structure} for {bits}")
     return structure
+
+
+def suitable_structures(structures, model, *, first):
+    """Return the structures that an operator of these inputs can have, the one to take where none is recorded first.
+
+    Parameters
+    ----------
+    structures : iterable of Enum
+        Those that build different circuits, in the order in which they are preferred: the Enum itself, or some of it.
+    model : sw.reference.model.Function or Stream
+        A truth table of more than ``TABLE_LIMIT`` of its input bits is left out.
+    first : Enum
+        What the component's own rule takes.
+
+    Returns
+    -------
+    tuple of Enum
+    """
+    fitting = (item for item in structures if not _is_table(item) or _input_bits(model) <= TABLE_LIMIT)
+    return (first, *(item for item in fitting if item is not first))
+
+
+def _is_table(structure):
+    return structure is getattr(type(structure), "TRUTH_TABLE", None)
+
+
+def _input_bits(model):
+    return sum(port.bits for port in model.inputs.values())
 
 
 def table_of(m, component):

@@ -90,7 +90,7 @@ class BoardResult:
 
 def build_board(operator_factory: Callable[[], wiring.Component], board: Board, *, folder: Path, seed: int = 1,
                 timeout: float | None = None, progress: Progress | None = None, baud: int | None = None,
-                dsp: bool = False) -> BoardResult:
+                dsp: bool = False, recipe: str | None = None) -> BoardResult:
     """Build the bitstream of an operator behind the board's UART.
 
     A design slower than the board's clock is built all the same; the result says so in ``meets_timing``.
@@ -112,6 +112,8 @@ def build_board(operator_factory: Callable[[], wiring.Component], board: Board, 
         By default the board's.
     dsp : bool
         Whether multiplications may take hard multipliers.
+    recipe : str, optional
+        Name of one of the board's family; its default one if left out.
 
     Raises
     ------
@@ -127,7 +129,9 @@ def build_board(operator_factory: Callable[[], wiring.Component], board: Board, 
     folder.mkdir(parents=True, exist_ok=True)
     progress.start(f"{board.name}: elaborating")
     top = BoardTop(operator_factory(), board, baud=baud)
-    plan = board.create_platform().prepare(top, "top", emit_src=False)  # no paths of this machine
+    platform = board.create_platform()
+    platform.narrowgauge_family = board.target  # by which components find their smallest structures: see hw.recorded
+    plan = platform.prepare(top, "top", emit_src=False)  # no paths of this machine
     constraints, mapped, bitstream = (folder / name for name in (
         "top" + flow.constraints, "mapped.json", "bitstream" + flow.suffix))
     (folder / "design.il").write_text(plan.files["top.il"])
@@ -137,7 +141,7 @@ def build_board(operator_factory: Callable[[], wiring.Component], board: Board, 
     link.write_text(json.dumps({**top.protocol.to_json(), "board": board.name, "baud": actual_baud}, indent=2) + "\n")
 
     progress.advance(f"{board.name}: synthesizing")
-    synthesis = run_yosys(target.script(dsp=dsp), cwd=folder, stem="yosys", timeout=timeout)
+    synthesis = run_yosys(target.script(dsp=dsp, recipe=recipe), cwd=folder, stem="yosys", timeout=timeout)
     progress.advance(f"{board.name}: placing and routing")
     seconds = synthesis.seconds + _place(board, folder, seed=seed, timeout=timeout)
     progress.advance(f"{board.name}: packing the bitstream")

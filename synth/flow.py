@@ -151,7 +151,7 @@ def _kept_files(store: Store, record: Json, names: tuple[str, ...]) -> list[byte
 
 
 def synthesize(design: Design, target: Target, *, store: Store, folder: Path, dsp: bool,
-               timeout: float | None) -> Mapped:
+               timeout: float | None, recipe: str | None = None) -> Mapped:
     """Map a design to a family's cells.
 
     Parameters
@@ -160,14 +160,19 @@ def synthesize(design: Design, target: Target, *, store: Store, folder: Path, ds
         Empty folder to work in; Yosys' input, script and log stay there.
     dsp : bool
         Whether hard multipliers may be used.
+    recipe : str, optional
+        Name of one of the target's; its default one if left out.
 
     Raises
     ------
+    UsageError
+        If the target has no recipe of that name.
     ToolError
         If Yosys fails, or is missing.
     """
-    return run_recipe(design, target.script(dsp=dsp), on_name_clash=target.script(dsp=dsp, hide_names=True),
-                      store=store, folder=folder, timeout=timeout)
+    hidden = target.script(dsp=dsp, hide_names=True, recipe=recipe)
+    return run_recipe(design, target.script(dsp=dsp, recipe=recipe), on_name_clash=hidden, store=store,
+                      folder=folder, timeout=timeout)
 
 
 def run_recipe(design: Design, script: str, *, store: Store, folder: Path, timeout: float | None,

@@ -1,7 +1,6 @@
-"""Device families as data: how each is synthesized, how its cells count, and how it is placed and routed.
+"""Device families as data: how the cells of each count, and how it is placed and routed.
 
-Every figure below that is a choice says why beside it. The recipes are those whose counts are published with a
-measurement, so a change here changes the key of every record in the store.
+How each is synthesized is in :mod:`synth.recipes.families`. Every figure below that is a choice says why beside it.
 """
 
 from collections.abc import Mapping
@@ -9,6 +8,8 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from synth.errors import UsageError
+from synth.recipes.families import RECIPES
+from synth.recipes.recipe import Recipe, Step, script
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,14 +107,12 @@ class Target:
     Parameters
     ----------
     name, title : str
-    synth : str
-        Yosys' command for the family, with the flags of the recipe for a circuit of LUTs alone.
+    recipes : mapping of name to Recipe
+        How its circuits may be synthesized. The first is the default.
     no_dsp, use_dsp : str
         Flag that keeps multipliers in LUTs, and flag that allows hard ones (either may be empty: the default).
-    reason : str
-        Why these flags.
-    dsp_mend : tuple of (label, command)
-        What mends the netlist of hard multipliers, and the step of ``synth`` before which it runs, in their order.
+    dsp_mend : tuple of Step
+        What mends the netlist of hard multipliers.
     luts : mapping of cell type to weight
         LUTs that one mapped cell takes.
     carries, dsps, brams : tuple of str
@@ -126,20 +125,38 @@ class Target:
 
     name: str
     title: str
-    synth: str
+    recipes: Mapping[str, Recipe]
     no_dsp: str
     use_dsp: str
-    reason: str
     luts: Mapping[str, int]
     carries: tuple[str, ...]
     dsps: tuple[str, ...]
     brams: tuple[str, ...]
     flip_flops: tuple[str, ...]
     place_and_route: PlaceAndRoute | None
-    dsp_mend: tuple[tuple[str, str], ...] = ()
+    dsp_mend: tuple[Step, ...] = ()
 
-    def script(self, *, dsp: bool, hide_names: bool = False) -> str:
-        """Return the Yosys script of the recipe: reads ``design.il``, writes ``mapped.json``.
+    @property
+    def recipe(self) -> str:
+        """Name of the default recipe."""
+        return next(iter(self.recipes))
+
+    def find_recipe(self, name: str | None) -> Recipe:
+        """Return the recipe with this name, the default one for None.
+
+        Raises
+        ------
+        UsageError
+            If the family has none of that name.
+        """
+        if name is None:
+            return self.recipes[self.recipe]
+        if name not in self.recipes:
+            raise UsageError(f"Recipe must be one of {', '.join(self.recipes)} for {self.name}, not {name!r}")
+        return self.recipes[name]
+
+    def script(self, *, dsp: bool, hide_names: bool = False, recipe: str | None = None) -> str:
+        """Return the Yosys script of a recipe: reads ``design.il``, writes ``mapped.json``.
 
         Parameters
         ----------
@@ -147,15 +164,16 @@ class Target:
             Whether hard multipliers may be used.
         hide_names : bool
             Whether LUTs are mapped without the design's own names: see :data:`NAME_CLASH`.
+        recipe : str, optional
+            By default the family's default.
+
+        Raises
+        ------
+        UsageError
+            If the family has no recipe of that name.
         """
-        synth = f"{self.synth} {self.use_dsp if dsp else self.no_dsp}".strip() + " -top top"
-        steps, start = [], "begin"
-        mends = self.dsp_mend if dsp else ()
-        for label, command in (*mends, HIDE_NAMES) if hide_names else mends:
-            steps += [f"{synth} -run {start}:{label}", command]
-            start = label
-        steps.append(f"{synth} -run {start}:" if steps else synth)
-        return "\n".join(("read_rtlil design.il", *steps, "clean", "check -assert", "write_json mapped.json", ""))
+        steps = (*(self.dsp_mend if dsp else ()), *((HIDE_NAMES,) if hide_names else ()))
+        return script(self.find_recipe(recipe), flag=self.use_dsp if dsp else self.no_dsp, steps=steps)
 
 
 def _ice40(flag: str, package: str) -> Device:
@@ -182,11 +200,9 @@ _XILINX_LUTS = {
     "RAM32M": 4, "RAM64M": 4, "RAM32M16": 8, "RAM64M8": 8}
 
 
-def _xilinx(name: str, title: str, family: str, dsp: str) -> Target:
+def _xilinx(name: str, title: str, dsp: str) -> Target:
     return Target(
-        name=name, title=title, synth=f"synth_xilinx -family {family} -flatten -noiopad -noclkbuf",
-        no_dsp="-nodsp", use_dsp="",
-        reason="no I/O or clock buffers, since the operator is a part of a design; flattened: ABC sees it whole",
+        name=name, title=title, recipes=RECIPES[name], no_dsp="-nodsp", use_dsp="",
         # An inverter is absorbed by its neighbours' LUTs, MUXF7 and MUXF8 are wired beside theirs.
         luts=_XILINX_LUTS, carries=("CARRY4", "CARRY8"), dsps=(dsp,),
         brams=("RAMB18E1", "RAMB36E1", "RAMB18E2", "RAMB36E2"),
@@ -198,13 +214,12 @@ NAME_CLASH = ("ERROR: Assert `", "problems in 'check -assert'")
 may write for a signal and an element of an array, for the same one: one of several assertions, or a net with two
 drivers."""
 
-HIDE_NAMES = ("map_luts", "rename -hide w:* i:* %d o:* %d")
+HIDE_NAMES = Step("map_luts", "rename -hide w:* i:* %d o:* %d")
 """What avoids it, and the step before which it runs."""
 
 TARGETS: Mapping[str, Target] = {target.name: target for target in (
     Target(
-        name="ice40", title="iCE40", synth="synth_ice40", no_dsp="", use_dsp="-dsp",
-        reason="Yosys' defaults",
+        name="ice40", title="iCE40", recipes=RECIPES["ice40"], no_dsp="", use_dsp="-dsp",
         luts={"SB_LUT4": 1}, carries=("SB_CARRY",), dsps=("SB_MAC16",),
         brams=("SB_RAM40_4K", "SB_RAM40_4KNR", "SB_RAM40_4KNW", "SB_RAM40_4KNRNW", "SB_SPRAM256KA"),
         flip_flops=("SB_DFF",),
@@ -217,12 +232,12 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
         # And where two products meet in an adder behind a register each, it packs the one register into both blocks,
         # which leaves the product before it without a driver. A register that has to be kept is packed behind its
         # product alone.
-        dsp_mend=(("flatten", "copy SB_MAC16 SB_MAC16_INSTANTIATED; chtype -set SB_MAC16_INSTANTIATED t:SB_MAC16"),
-                  ("coarse", "opt_expr; opt_clean; "
+        dsp_mend=(Step("flatten", "copy SB_MAC16 SB_MAC16_INSTANTIATED; chtype -set SB_MAC16_INSTANTIATED t:SB_MAC16"),
+                  Step("coarse", "opt_expr; opt_clean; "
                              "select -set chosen t:$mul %co1:+[Y] %co1:+[A,B] t:$mux %i %co1:+[Y]; "
                              "select -set registers t:$mul %co1:+[Y] @chosen %u %co1:+[D] t:$dff* %i; "
                              "setattr -set keep 1 @registers %co1:+[Q] w:* %i"),
-                  ("map_ram", "setattr -unset keep w:*; iopadmap -bits -outpad $_BUF_ A:Y top; "
+                  Step("map_ram", "setattr -unset keep w:*; iopadmap -bits -outpad $_BUF_ A:Y top; "
                               "simplemap t:$dff* t:$sdff* t:$adff*; splitnets; "
                               "delete t:SB_MAC16 %co1:+[O] %ci1:+[Q] t:$_*DFF*_ %i; opt_expr; opt_clean; "
                               "chtype -set SB_MAC16 t:SB_MAC16_INSTANTIATED")),
@@ -237,9 +252,7 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
             luts={"ICESTORM_LC": 1}, packed_flip_flops=r"(\d+) LCs used as DFF only",
             flip_flop_lines=(r"(\d+) LCs used as LUT4 and DFF", r"(\d+) LCs used as DFF only"))),
     Target(
-        name="ecp5", title="ECP5", synth="synth_ecp5 -nowidelut -noiopad", no_dsp="-nodsp", use_dsp="",
-        reason="wide multiplexers (PFUMX, L6MUX21) cost more LUT4 than they save: 164 against 149 for a hand-tuned "
-               "e4m3 multiplier; no I/O buffers, since the operator is a part of a design",
+        name="ecp5", title="ECP5", recipes=RECIPES["ecp5"], no_dsp="-nodsp", use_dsp="",
         # The 16x4 RAM takes three slices of two LUTs: two hold it, the third brings in the write address and data.
         luts={"LUT4": 1, "CCU2C": 2, "TRELLIS_DPR16X4": 6}, carries=("CCU2C",), dsps=("MULT18X18D",),
         brams=("DP16KD", "PDPW16KD"), flip_flops=("TRELLIS_FF",),
@@ -254,9 +267,7 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
                             "SRMODE": "LSR_OVER_CE"}),
             arguments=("--out-of-context",), luts={"TRELLIS_COMB": 1}, flip_flops={"TRELLIS_FF": 1})),
     Target(
-        name="nexus", title="Nexus", synth="synth_nexus -noccu2 -nowidelut -noiopad", no_dsp="-nodsp", use_dsp="",
-        reason="nextpnr refuses the carry-in that Yosys ties to ground (Yosys issue 4081), hence no carry cells; "
-               "no wide multiplexers, as for ECP5",
+        name="nexus", title="Nexus", recipes=RECIPES["nexus"], no_dsp="-nodsp", use_dsp="",
         luts={"LUT4": 1, "CCU2": 2, "WIDEFN9": 2, "DPR16X4": 6}, carries=("CCU2",),  # three slices, as for ECP5
         dsps=("MULT9X9", "MULT18X18", "MULT18X36", "MULT36X36", "MULTPREADD9X9", "MULTPREADD18X18",
               "MULTADDSUB9X9WIDE", "MULTADDSUB18X18", "MULTADDSUB36X36"),
@@ -273,8 +284,7 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
             # What writes a LUT RAM leaves nothing else of its slice.
             luts={"OXIDE_COMB": 1, "RAMW": 2}, flip_flops={"OXIDE_FF": 1})),
     Target(
-        name="gowin", title="Gowin", synth="synth_gowin -noiopads -nowidelut", no_dsp="-nodsp", use_dsp="",
-        reason="no wide multiplexers: 189 against 153 LUT4 for a hand-tuned e4m3 multiplier; no I/O buffers",
+        name="gowin", title="Gowin", recipes=RECIPES["gowin"], no_dsp="-nodsp", use_dsp="",
         # A RAM takes the eight LUTs of a tile: four hold it, its write port leaves nothing of the others.
         luts={"LUT1": 1, "LUT2": 1, "LUT3": 1, "LUT4": 1, "ALU": 1,
               **{f"RAM16{kind}{width}": 8 for kind in ("S", "SDP") for width in (1, 2, 4)}}, carries=("ALU",),
@@ -290,8 +300,8 @@ TARGETS: Mapping[str, Target] = {target.name: target for target in (
             luts_per_input=1,  # a flip-flop is reached through a LUT, and the pin has none of its own
             fmax_unknown="nextpnr's Gowin delays have gaps: paths through the operator are left out (its pull "
                          "request 1345)")),
-    _xilinx("xc7", "Xilinx 7", "xc7", "DSP48E1"),
-    _xilinx("xcup", "Xilinx UltraScale+", "xcup", "DSP48E2"),
+    _xilinx("xc7", "Xilinx 7", "DSP48E1"),
+    _xilinx("xcup", "Xilinx UltraScale+", "DSP48E2"),
 )}
 
 

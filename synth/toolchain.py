@@ -187,8 +187,15 @@ def stop_all() -> None:
             process.kill()
 
 
+def check_running() -> None:
+    """Raise ``KeyboardInterrupt`` if :func:`stop_all` has ended what was running."""
+    if _stopping.is_set():
+        raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
-def _started(arguments: Sequence[str], cwd: Path, output: Path) -> Iterator["subprocess.Popen[bytes]"]:
+def started(arguments: Sequence[str], cwd: Path, output: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    """Start a child process that writes to a file, and end it with the block, or with :func:`stop_all`."""
     with output.open("wb") as stream, _running_lock:
         if _stopping.is_set():
             raise KeyboardInterrupt
@@ -233,15 +240,14 @@ def run_tool(name: str, arguments: Sequence[str], *, cwd: Path, log: Path, timeo
     """
     start = command(name)
     begin = time.monotonic()
-    with _started([*start, *arguments], cwd, log) as process:
+    with started([*start, *arguments], cwd, log) as process:
         try:
             code = process.wait(timeout)
         except subprocess.TimeoutExpired:
             process.kill()
             raise ToolTimeout(name, f"Tool {name} must finish within {timeout:g} s and did not; "
                                     "a larger --timeout allows it more", log) from None
-    if _stopping.is_set():
-        raise KeyboardInterrupt
+    check_running()
     if code != 0:
         raise ToolError(name, f"Tool {name} failed with exit code {code}: {last_error(log)}", log)
     return ToolRun(seconds=time.monotonic() - begin, log=log)

@@ -41,7 +41,7 @@ class BlockSum(ExactSum):
         super().__init__(model, grid_registers=grid_registers, operand_registers=product_registers,
                          hard_multiplier=hard_multiplier)
 
-    def _products(self, m):
+    def _products(self, m, platform):
         """The dot product of a transfer's blocks on the register's grid, and its flags."""
         model = self._model
         product = sum_blocks(m, model.dot, self.i, product_cycles=self._operand_registers,

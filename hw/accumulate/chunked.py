@@ -8,7 +8,7 @@ from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulate.streamed import connect_streams, input_layout, stream_members
-from hw.arith.multiply import add_constant, multiply
+from hw.arith.number_product import add_constant, multiply
 from hw.arith.number_sum import add_numbers, sum_scale
 from hw.convert.decode import decode
 from hw.convert.lfsr import Lfsr

@@ -6,12 +6,14 @@ from amaranth.lib.wiring import In, Out
 
 from hw.accumulate.streamed import connect_streams, input_layout, stream_members
 from hw.arith.exact_product import NO_FLAGS, Flags, may_be_special, multiply_codes
+from hw.arith.exact_structure import exact_structures, require_exact_structure
 from hw.arith.integer_sum import add_addend, sum_addends
 from hw.convert.decode import decode
 from hw.convert.from_integer import round_sum
 from hw.convert.grid import place_signed_on_grid, with_zero_magnitude
 from hw.convert.number import named
 from hw.pipeline import delay, distribute, require_pipeline
+from hw.recorded import choose_structure
 from hw.shape import require_format
 from sw.formats import FixedPointFormat, OverflowPolicy, RoundingMode
 from sw.reference.accumulator_width import product_grid
@@ -33,6 +35,10 @@ def state_layout(model):
     formats = model.operand_formats
     flags = _FLAGS[:1] * any(map(may_be_special, formats)) + _FLAGS[1:] * any(fmt.has_infinity for fmt in formats)
     return data.StructLayout({"sum": signed(model.width), **dict.fromkeys(flags, 1)})
+
+
+def _structures(model):
+    return exact_structures(model.a, model.b, alone=False)
 
 
 def _flags_of(layout):
@@ -102,6 +108,8 @@ class ExactSum(wiring.Component):
         Registers in front of the product.
     hard_multiplier : bool
         Leave the product of the significands to the synthesizer.
+    structure : ExactStructure, optional
+        By default, the smallest one recorded for the device family (:mod:`hw.recorded`), else the first one.
 
     Members
     -------
@@ -114,8 +122,9 @@ class ExactSum(wiring.Component):
         flag is up, ``sum`` is its most negative value.
     """
 
-    def __init__(self, model, *, grid_registers=0, operand_registers=0, hard_multiplier=False):
+    def __init__(self, model, *, grid_registers=0, operand_registers=0, hard_multiplier=False, structure=None):
         self._model = model
+        self._structure = None if structure is None else require_exact_structure(structure, _structures(model))
         self._grid_registers = require_pipeline(grid_registers)
         self._operand_registers = require_pipeline(operand_registers)
         self._hard_multiplier = hard_multiplier
@@ -134,7 +143,7 @@ class ExactSum(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        added, seen = self._products(m)
+        added, seen = self._products(m, platform)
         # A transfer starts a sum while it is one register away from the adder.
         away = self.latency - 2
         valid, first = self.valid, delay(m, self.i.first, away, name="first")
@@ -145,9 +154,11 @@ class ExactSum(wiring.Component):
                                                preload=preload))
         return m
 
-    def _products(self, m):
+    def _products(self, m, platform):
         """The sum of a transfer's products on the register's grid, and their flags."""
         model = self._model
+        structure = choose_structure(self._structure, _structures(model), model, platform,
+                                     recorded=not self._hard_multiplier)
         grid = product_grid(model.a, model.b, every_code=True).refined(model.accumulator_exponent)
         width = min(grid.width, model.width)
         addends, seen = [], None
@@ -156,7 +167,7 @@ class ExactSum(wiring.Component):
             a, b = (delay(m, code, self._operand_registers, name=f"{operand}_{lane}")
                     for code, operand in ((a, "a"), (b, "b")))
             product = multiply_codes(m, model.a, a, model.b, b, hard_multiplier=self._hard_multiplier,
-                                     name=f"lane_{lane}").delayed(m, 1)
+                                     name=f"lane_{lane}", structure=structure, platform=platform).delayed(m, 1)
             addend = product.addend(m, exponent=model.accumulator_exponent, width=width, name=f"lane_{lane}")
             addends.append(addend.delayed(m, self._grid_registers))
             seen = product.flags if seen is None else seen | product.flags
@@ -231,28 +242,13 @@ class ExactMultiplyAccumulator(wiring.Component):
     transfer per cycle. The results are those of ``sw.reference.emac.ExactMultiplyAccumulate``, which says how
     transfers are framed, what becomes of NaNs and infinities, and how a sum of too many terms wraps.
 
-    LUTs with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs / Xilinx 7, streams included, of the
-    register alone for 256 terms and of a result in the operands' format for 16:
-
-    ====================  =================  =================
-    operands              register           rounded
-    ====================  =================  =================
-    float4_e2m1fn         55 / 56 / 42
-    float6_e2m3fn         98 / 98 / 62
-    float6_e3m2fn         104 / 103 / 64
-    minifloat_e4m3        188 / 197 / 102    252 / 277 / 170
-    float8_e4m3fn                            267 / 279 / 178
-    minifloat_e5m2        235 / 235 / 144    363 / 359 / 253
-    float8_e5m2                              372 / 375 / 249
-    int8                  130 / 136 / 65
-    fixed<8,4>                               138 / 144 / 71
-    posit<8,0>                               418 / 449 / 291
-    posit<8,1>                               532 / 562 / 339
-    ====================  =================  =================
+    LUTs with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs / Xilinx 7, streams included: int8,
+    the register alone for 256 terms, 130 / 136 / 65; fixed<8,4>, with a result of the same format for 16 terms,
+    138 / 144 / 71. :class:`hw.arith.exact_structure.ExactStructure` has the registers of floats.
 
     What it took, for the register of minifloat_e4m3: clearing it ahead, without a reset of its own, which had left the
-    clearing a LUT for every bit (234 / 240 / 183 before, 189 / 195 / 142 after); and the sum written as a difference,
-    which keeps its operands in order (142 before, 102 after, on Xilinx 7).
+    clearing a LUT for every bit (234 / 240 / 183 before, 189 / 195 / 142 after); the sum written as a difference,
+    which keeps its operands in order (142 before, 102 after, on Xilinx 7); and inverting in front of the last shift.
 
     Parameters
     ----------
@@ -278,6 +274,8 @@ class ExactMultiplyAccumulator(wiring.Component):
         Number of register stages, 0 to 64, beyond those behind the product and behind the sum. The first three go
         behind the rounding, behind the shift onto the register's grid, and in front of the product, in that order of
         priority; any further ones stand at the output, for a tool that retimes.
+    structure : ExactStructure, optional
+        By default, the smallest one recorded for the device family (:mod:`hw.recorded`), else the first one.
     hard_multiplier : bool
         Leave the product of the significands to the synthesizer, for a DSP block, rather than build it from gates.
 
@@ -295,13 +293,13 @@ class ExactMultiplyAccumulator(wiring.Component):
         If a format, mode, policy or count is of the wrong type.
     ValueError
         If ``accumulator_width`` is too narrow for ``terms`` products, ``terms`` is less than ``lanes``, the overflow
-        policy does not apply to the result format, the random bits do not suit the rounding mode, or ``pipeline`` is
-        out of range.
+        policy does not apply to the result format, the random bits do not suit the rounding mode, the structure does
+        not suit the operands, or ``pipeline`` is out of range.
     """
 
     def __init__(self, a, b=None, result=None, *, terms, c=None, lanes=None, accumulator_width=None,
                  rounding=RoundingMode.NEAREST_EVEN, overflow=OverflowPolicy.SATURATE, random_bits=0, pipeline=0,
-                 hard_multiplier=False):
+                 structure=None, hard_multiplier=False):
         require_format("Format a", a)
         b = a if b is None else require_format("Format b", b)
         for noun, fmt in (("Result format", result), ("Preload format", c)):
@@ -313,8 +311,20 @@ class ExactMultiplyAccumulator(wiring.Component):
         self._model = ExactMultiplyAccumulate(
             a=a, b=b, result=result, c=c, terms=terms, lanes=lanes, accumulator_width=accumulator_width,
             rounding=rounding, overflow=overflow, random_bits=random_bits)
+        self._structure = require_exact_structure(structure, _structures(self._model))
         self._pipeline = require_pipeline(pipeline)
         super().__init__(stream_members(self._model))
+
+    @classmethod
+    def structures(cls, model):
+        """Return the structures that suit a reference, the one taken where none is recorded first."""
+        return _structures(model)
+
+    @property
+    def structure(self):
+        """How products are made and inverted: as asked for, or what is taken for no device family in particular."""
+        return choose_structure(self._structure, _structures(self._model), self._model, None,
+                                recorded=not self._hard_multiplier)
 
     @property
     def hard_multiplier(self):
@@ -340,7 +350,7 @@ class ExactMultiplyAccumulator(wiring.Component):
         m = Module()
         cycles = sum_registers(self._model, self._pipeline, ("grid", "operands"))
         sum_ = ExactSum(self._model, grid_registers=cycles["grid"], operand_registers=cycles["operands"],
-                        hard_multiplier=self._hard_multiplier)
+                        hard_multiplier=self._hard_multiplier, structure=self._structure)
         connect_streams(m, self.i, self.o, core=RoundedSum(sum_, cycles), latency=self.latency)
         return m
 

@@ -5,7 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulate.streamed import connect_streams, input_layout, stream_members
-from hw.arith.integer_product import multiply_integers
+from hw.arith.integer_product import multiply_integers, suits_block
 from hw.convert.integer import encode_integer, round_integer
 from hw.pipeline import delay, distribute, require_pipeline
 from hw.shape import code_shape, require_format
@@ -81,15 +81,16 @@ class FixedSum(wiring.Component):
         model, away = self._model, self.latency - 1
         a, b = (delay(m, code.as_signed() if fmt.signed else code, self._operand_registers, name=name)
                 for fmt, code, name in ((model.a, self.i.a, "a"), (model.b, self.i.b, "b")))
-        product = delay(m, multiply_integers(m, a, b, hard_multiplier=self._hard_multiplier),
-                        self._product_registers, name="product")
+        in_block = self._hard_multiplier and suits_block(a, b, platform)
+        product = delay(m, multiply_integers(m, a, b, hard_multiplier=in_block), self._product_registers,
+                        name="product")
         valid, first = [self.valid], [self.i.first]
         for cycle in range(away):
             stage = Signal(name=f"valid_{cycle + 1}")  # with a reset: what stands here at power-up is no transfer
             m.d.sync += stage.eq(valid[-1])
             valid.append(stage)
             first.append(delay(m, first[-1], 1, name=f"first_{cycle + 1}"))
-        if self._product_registers and model.c is None and not self._hard_multiplier:
+        if self._product_registers and model.c is None and not in_block:
             self._clear_ahead(m, product, valid=valid[-2], first=first[-2], arrived=valid[-1])
             return m
         initial = C(0, len(self.state))

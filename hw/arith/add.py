@@ -10,8 +10,9 @@ from hw.arith.number_sum import add_numbers
 from hw.convert.decode import decode
 from hw.convert.integer import encode_integer, round_integer
 from hw.convert.number import named
-from hw.function import code_of, function_members, require_structure, table_of
+from hw.function import code_of, function_members, require_structure, suitable_structures, table_of
 from hw.pipeline import delay, distribute, require_pipeline
+from hw.recorded import choose_structure
 from hw.shape import require_format
 from sw.formats import FixedPointFormat, FloatingPointFormat, OverflowPolicy, RoundingMode
 from sw.reference import Addition
@@ -27,13 +28,13 @@ class AdderStructure(Enum):
     ===========================  ===============  ===============
     both operands and the sum    align exponents  truth table
     ===========================  ===============  ===============
-    float4_e2m1fn                45 / 52 / 26     106 / 101 / 15
-    p3109_k4p2se                 51 / 63 / 34     113 / 115 / 16
+    float4_e2m1fn                45 / 55 / 26     106 / 101 / 15
+    p3109_k4p2se                 56 / 68 / 33     113 / 115 / 16
     posit<4,0>                   73 / 72 / 58     115 / 103 / 31
     float6_e2m3fn                70 / 84 / 66
     float6_e3m2fn                84 / 95 / 65
     float8_e4m3                  117 / 126 / 87
-    float8_e5m2                  122 / 134 / 84
+    float8_e5m2                  117 / 131 / 81
     posit<8,1>                   228 / 257 / 184
     float16                      267 / 283 / 184
     ===========================  ===============  ===============
@@ -70,7 +71,8 @@ class Adder(wiring.Component):
         Number of register stages, 0 to 64; 0 is combinational. The first four go after the sum, after its alignment
         to the result, before the sum, and after the rounding, in that order of priority; any further ones stand at
         the output, for a tool that retimes.
-    structure : AdderStructure
+    structure : AdderStructure, optional
+        By default, the smallest one recorded for the device family (:mod:`hw.recorded`), else the shifted exponents.
 
     Members
     -------
@@ -95,7 +97,7 @@ class Adder(wiring.Component):
 
     def __init__(self, a, b=None, result=None, *, rounding=RoundingMode.NEAREST_EVEN,
                  overflow=OverflowPolicy.SATURATE, random_bits=0, subtract=False, pipeline=0,
-                 structure=AdderStructure.ALIGN_EXPONENTS):
+                 structure=None):
         require_format("Format a", a)
         b = a if b is None else require_format("Format b", b)
         if result is None and a != b:
@@ -108,10 +110,15 @@ class Adder(wiring.Component):
         self._pipeline = require_pipeline(pipeline)
         super().__init__(function_members(self._model))
 
+    @classmethod
+    def structures(cls, model):
+        """Return the structures that suit a reference, the one taken where none is recorded first."""
+        return suitable_structures(AdderStructure, model, first=AdderStructure.ALIGN_EXPONENTS)
+
     @property
     def structure(self):
-        """How the operands are brought together."""
-        return self._structure
+        """How the operands are brought together: as asked for, or what is taken for no device family in particular."""
+        return self._chosen(None)
 
     @property
     def pipeline(self):
@@ -131,7 +138,7 @@ class Adder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         formats = (self._model.a, self._model.b, self._model.result)
-        if self._structure is AdderStructure.TRUTH_TABLE:
+        if self._chosen(platform) is AdderStructure.TRUTH_TABLE:
             code = delay(m, table_of(m, self), self._pipeline, name="code")
         elif all(isinstance(fmt, FixedPointFormat) for fmt in formats):
             code = self._fixed_sum(m)
@@ -139,6 +146,9 @@ class Adder(wiring.Component):
             code = self._sum(m)
         m.d.comb += self.o.eq(code)
         return m
+
+    def _chosen(self, platform):
+        return choose_structure(self._structure, self.structures(self._model), self._model, platform)
 
     def _sum(self, m):
         """Sign, magnitude and exponent apart: some format is a float or a posit."""

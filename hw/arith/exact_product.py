@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 
 from amaranth.hdl import *
 
-from hw.arith.integer_product import multiply_integers
-from hw.arith.multiply import multiply
+from hw.arith.exact_structure import ExactStructure
+from hw.arith.integer_product import multiply_digits, multiply_integers, multiply_looked_up
+from hw.arith.number_product import multiply
 from hw.convert.decode import decode
 from hw.convert.grid import Addend, place_on_grid, place_signed_on_grid, with_zero_magnitude
 from hw.convert.number import Number, named
@@ -79,12 +80,14 @@ class ExactProduct:
     exponent : int
         The integer counts in units of 2 to this power.
     flags : Flags
+    structure : ExactStructure
     """
 
     number: Number | None
     integer: Value | None
     exponent: int
     flags: Flags
+    structure: ExactStructure
 
     def delayed(self, m, cycles):
         """Return the same ``cycles`` clock cycles later."""
@@ -97,16 +100,20 @@ class ExactProduct:
         """Place the product on the grid of a sum as one integer, without a carry to be added."""
         if self.integer is not None:
             return self.integer << self.exponent - exponent
-        return place_signed_on_grid(m, self.number, exponent=exponent, width=width, name=name)
+        return place_signed_on_grid(m, self.number, exponent=exponent, width=width, name=name,
+                                    chain=not self.structure.early,
+                                    by_multiplexers=self.structure is ExactStructure.SELECT_BLOCKS)
 
     def addend(self, m, *, exponent, width, name):
         """Place the product on the grid of a sum: see :func:`hw.convert.grid.place_on_grid`."""
         if self.integer is not None:
             return Addend(value=self.signed_integer(m, exponent=exponent, width=width, name=name), carry=C(0, 1))
-        return place_on_grid(m, self.number, exponent=exponent, width=width, name=name)
+        return place_on_grid(m, self.number, exponent=exponent, width=width, name=name,
+                             early=self.structure.early)
 
 
-def multiply_codes(m, a_format, a, b_format, b, *, hard_multiplier, name):
+def multiply_codes(m, a_format, a, b_format, b, *, hard_multiplier, name, structure=ExactStructure.INVERT_LATE,
+                   platform=None):
     """Return the exact product of two codes.
 
     Parameters
@@ -118,6 +125,10 @@ def multiply_codes(m, a_format, a, b_format, b, *, hard_multiplier, name):
         Whether the product of the magnitudes is left to the synthesizer.
     name : str
         Prefix of the signals' names.
+    structure : ExactStructure
+        Of no effect on products of fixed point.
+    platform : object, optional
+        For which products a hard multiplier suits: see :func:`hw.arith.integer_product.multiply_integers`.
 
     Returns
     -------
@@ -125,17 +136,46 @@ def multiply_codes(m, a_format, a, b_format, b, *, hard_multiplier, name):
     """
     if isinstance(a_format, FixedPointFormat) and isinstance(b_format, FixedPointFormat):
         x, y = (code.as_signed() if fmt.signed else code for fmt, code in ((a_format, a), (b_format, b)))
-        product = multiply_integers(m, x, y, hard_multiplier=hard_multiplier, name=f"{name}_product")
+        product = multiply_integers(m, x, y, hard_multiplier=hard_multiplier, platform=platform,
+                                    name=f"{name}_product")
         integer = product if product.shape().signed else Cat(product, C(0, 1)).as_signed()
         return ExactProduct(number=None, integer=integer, exponent=-a_format.fraction_bits - b_format.fraction_bits,
-                            flags=NO_FLAGS)
+                            flags=NO_FLAGS, structure=structure)
     x, y = (decode(m, fmt, code, normalised=False, name=f"{name}_{operand}")
             for fmt, code, operand in ((a_format, a, "a"), (b_format, b, "b")))
-    product = multiply(m, x, y, None, hard_multiplier)
+    product = multiply(m, x, y, None, hard_multiplier, multiply_magnitudes=(
+        multiply_integers if hard_multiplier else _product_of(structure, x, y)))
+    if structure is ExactStructure.GATE_EXPONENTS:
+        product = replace(product, exponent=_add_in_gates(
+            m, x.exponent, y.exponent, product.exponent.shape(), f"{name}_exponent"))
     flags = NO_FLAGS
     if may_be_special(a_format) or may_be_special(b_format):
         infinite = a_format.has_infinity or b_format.has_infinity
         infinity = named(m, product.infinity & ~product.nan, f"{name}_infinite") if infinite else C(0, 1)
         flags = Flags.of(m, replace(product, infinity=infinity), name)
     number = replace(with_zero_magnitude(m, product, name), zero=C(0, 1), infinity=C(0, 1), nan=C(0, 1))
-    return ExactProduct(number=number, integer=None, exponent=0, flags=flags)
+    return ExactProduct(number=number, integer=None, exponent=0, flags=flags, structure=structure)
+
+
+def _add_in_gates(m, a, b, shape, name):
+    """Return the sum of two exponents, which has this shape."""
+    bits, carry = [], C(0, 1)
+    for index in range(shape.width):
+        x, y = (value[index] if index < len(value) else value[-1] if value.shape().signed else C(0, 1)
+                for value in (a, b))
+        bits.append(x ^ y ^ carry)
+        carry = (x & y) | (carry & (x | y))
+    total = named(m, Cat(*bits), name)
+    return total.as_signed() if shape.signed else total
+
+
+def _product_of(structure, x, y):
+    """Return the function that multiplies the magnitudes of two numbers, which may have leading zeros."""
+    widths = {len(x.magnitude), len(y.magnitude)}
+    if structure is ExactStructure.TABLES:
+        product = multiply_looked_up
+    elif structure.early and widths == {4} and x.leading_zeros and y.leading_zeros:
+        product = multiply_digits  # a constant top bit would take gates away from columns, not from digits
+    else:
+        return multiply_integers
+    return lambda m, a, b, *, hard_multiplier: product(m, a, b)

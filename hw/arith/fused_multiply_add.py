@@ -6,13 +6,14 @@ from amaranth.hdl import *
 from amaranth.lib import wiring
 
 from hw.arith.integer_product import multiply_integers
-from hw.arith.multiply import multiply
+from hw.arith.number_product import multiply
 from hw.arith.number_sum import add_numbers, sum_scale
-from hw.convert.decode import decode
+from hw.convert.decode import decode, has_leading_zeros
 from hw.convert.integer import encode_integer, round_integer
 from hw.convert.number import named
-from hw.function import code_of, function_members, require_structure, table_of
+from hw.function import code_of, function_members, require_structure, suitable_structures, table_of
 from hw.pipeline import delay, distribute, require_pipeline
+from hw.recorded import choose_structure
 from hw.shape import require_format
 from sw.formats import FixedPointFormat, FloatingPointFormat, OverflowPolicy, RoundingMode
 from sw.reference import FusedMultiplyAdd as Reference
@@ -54,7 +55,8 @@ class FusedMultiplyAdd(wiring.Component):
         after the alignment to the result, before the sum, after the rounding and after the unpacking, in that order
         of priority; any further ones stand at the output, for a tool that retimes.
     structure : FusedStructure, optional
-        By default, the smallest one measured: see :func:`default_structure`.
+        By default, the smallest one recorded for the device family (:mod:`hw.recorded`), else that of
+        :func:`default_structure`.
     hard_multiplier : bool
         Leave the product of the significands to the synthesizer, for a DSP block, rather than build it from gates.
 
@@ -93,15 +95,24 @@ class FusedMultiplyAdd(wiring.Component):
         self._hard_multiplier = hard_multiplier
         self._model = Reference(a=a, b=b, c=c, result=result, rounding=rounding, overflow=overflow,
                                 random_bits=random_bits)
-        structure = default_structure(a, b) if structure is None else structure
         self._structure = require_structure(structure, FusedStructure, self._model)
         self._pipeline = require_pipeline(pipeline)
         super().__init__(function_members(self._model))
 
+    @classmethod
+    def structures(cls, model):
+        """Return the structures that suit a reference, the one taken where none is recorded first."""
+        first = default_structure(model.a, model.b)
+        offered = list(FusedStructure)
+        if not any(has_leading_zeros(fmt) for fmt in (model.a, model.b, model.c)) or _all_fixed(model):
+            offered.remove(FusedStructure.NORMALISE_SUM if first is FusedStructure.NORMALISE_OPERANDS
+                           else FusedStructure.NORMALISE_OPERANDS)
+        return suitable_structures(offered, model, first=first)
+
     @property
     def structure(self):
-        """Where leading zeros are removed."""
-        return self._structure
+        """Where leading zeros are removed: as asked for, or what is taken for no device family in particular."""
+        return self._chosen(None)
 
     @property
     def hard_multiplier(self):
@@ -125,21 +136,23 @@ class FusedMultiplyAdd(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        model = self._model
-        if self._structure is FusedStructure.TRUTH_TABLE:
-            code = delay(m, table_of(m, self), self._pipeline, name="code")
-        elif all(isinstance(fmt, FixedPointFormat) for fmt in (model.a, model.b, model.c, model.result)):
-            code = self._fixed_sum(m)
-        else:
-            code = self._sum(m)
+        match self._chosen(platform):
+            case FusedStructure.TRUTH_TABLE:
+                code = delay(m, table_of(m, self), self._pipeline, name="code")
+            case structure:
+                normalised = structure is FusedStructure.NORMALISE_OPERANDS
+                code = self._fixed_sum(m) if _all_fixed(self._model) else self._sum(m, normalised=normalised)
         m.d.comb += self.o.eq(code)
         return m
 
-    def _sum(self, m):
+    def _chosen(self, platform):
+        return choose_structure(self._structure, self.structures(self._model), self._model, platform,
+                                recorded=not self._hard_multiplier)
+
+    def _sum(self, m, *, normalised):
         """Sign, magnitude and exponent apart: some format is a float or a posit."""
         model = self._model
         cycles = distribute(self._pipeline, ("sum", "product", "align", "operands", "round", "unpack"))
-        normalised = self._structure is FusedStructure.NORMALISE_OPERANDS
         a, b, c = (decode(m, fmt, code, normalised=normalised, name=name).delayed(m, cycles["unpack"])
                    for fmt, code, name in ((model.a, self.a, "a"), (model.b, self.b, "b"), (model.c, self.c, "c")))
         product = multiply(m, a, b, model.result, self._hard_multiplier, scale_for=sum_scale)
@@ -168,6 +181,10 @@ class FusedMultiplyAdd(wiring.Component):
 
     def _random(self, m, cycles):
         return delay(m, self.random, cycles, name="random") if self._model.random_bits else None
+
+
+def _all_fixed(model):
+    return all(isinstance(fmt, FixedPointFormat) for fmt in (model.a, model.b, model.c, model.result))
 
 
 def default_structure(a, b):

@@ -2,13 +2,18 @@
 
 from amaranth.hdl import *
 
+from hw.arith.truth_table import truth_table
 from hw.convert.number import named
 
-__all__ = ["multiply_booth", "multiply_columns", "multiply_integers", "multiply_rows"]
+__all__ = ["MAX_LOOKED_UP", "multiply_booth", "multiply_columns", "multiply_digits", "multiply_integers",
+           "multiply_looked_up", "multiply_rows", "suits_block"]
 
 
-def multiply_integers(m, a, b, *, hard_multiplier=False, name="product"):
+def multiply_integers(m, a, b, *, hard_multiplier=False, platform=None, name="product"):
     """Return ``a * b`` in the smallest form measured for their widths.
+
+    (Of exact products, :mod:`hw.arith.exact_structure` tells which take :func:`multiply_digits` or
+    :func:`multiply_looked_up` instead.)
 
     Unsigned, the narrower of at most 3 bits: :func:`multiply_rows`; of 4: :func:`multiply_columns`; all others:
     :func:`multiply_booth`. LUTs with yosys 0.70, no hard multipliers, on iCE40 / ECP5 without wide LUTs / Xilinx 7,
@@ -31,6 +36,9 @@ def multiply_integers(m, a, b, *, hard_multiplier=False, name="product"):
         Signed or unsigned, each on its own.
     hard_multiplier : bool
         Leave the product to ``*``, which synthesizers know how to put into a DSP block.
+    platform : object, optional
+        A product that is too narrow for a block of its family is built from gates all the same: see
+        :func:`suits_block`.
     name : str
         Prefix of the signals' names.
 
@@ -40,7 +48,7 @@ def multiply_integers(m, a, b, *, hard_multiplier=False, name="product"):
         All ``len(a) + len(b)`` bits, signed if an operand is.
     """
     is_signed = a.shape().signed or b.shape().signed
-    if hard_multiplier:
+    if hard_multiplier and suits_block(a, b, platform):
         return named(m, a * b, name)
     if len(a) < len(b):
         a, b = b, a
@@ -49,6 +57,15 @@ def multiply_integers(m, a, b, *, hard_multiplier=False, name="product"):
     if not is_signed and len(b) <= COLUMN_LIMIT:
         return multiply_columns(m, a, b, len(a) + len(b), name)
     return multiply_booth(m, a, b, name)
+
+
+def suits_block(a, b, platform):
+    """Whether synthesis puts ``a * b`` into a DSP block, where it may.
+
+    A platform that knows says so by ``platform.takes_product(a_width, b_width)``; for any other one, it does.
+    """
+    takes_product = getattr(platform, "takes_product", None)
+    return takes_product is None or takes_product(len(a), len(b))
 
 
 # Widest narrower operand, in bits, for which one adder a bit beats compressed columns, and these Booth recoding: the
@@ -140,3 +157,52 @@ def multiply_columns(m, a, b, width, name="product"):
             for row in range(2)]
     return named(m, (rows[0] + rows[1])[:len(columns)], name)
 
+
+def multiply_digits(m, a, b, name="product"):
+    """Return all bits of the product of two unsigned values of 4 bits, from those of their digits of 2 bits.
+
+    Each bit of a product of two digits is a function of 4 bits; one carry chain adds the two in the middle, another
+    one that sum to the outer two. LUTs of the product alone, as above: 27 / 29 / 25, against 30 / 32 / 18 of
+    :func:`multiply_columns` and 28 / 34 / 16 of :func:`multiply_rows`.
+    """
+    assert (a.shape(), b.shape()) == (unsigned(4), unsigned(4))
+    low, first, second, high = (_multiply_digit(m, x, y, f"{name}_{place}") for x, y, place in (
+        (a[:2], b[:2], "low"), (a[:2], b[2:], "first"), (a[2:], b[:2], "second"), (a[2:], b[2:], "high")))
+    middle = named(m, first + second, f"{name}_middle")
+    return named(m, Cat(low[:2], (Cat(low[2:], high) + middle)[:6]), name)
+
+
+def _multiply_digit(m, a, b, name):
+    carry = a.all() & b.all()
+    return named(m, Cat(a[0] & b[0], (a[1] & b[0]) ^ (a[0] & b[1]), a[1] & b[1] & ~carry, carry), name)
+
+
+MAX_LOOKED_UP = 4
+"""Most bits of the wider factor of :func:`multiply_looked_up`: with two of the other one, they fill 6 inputs."""
+
+
+def multiply_looked_up(m, a, b, name="product"):
+    """Return all bits of the product of two unsigned values, two bits of the narrower one at a time by a table.
+
+    For tables of 6 inputs, which hold the whole product of 3 bits by 3: 6 LUTs on Xilinx 7, against 10 of
+    :func:`multiply_rows`.
+
+    Parameters
+    ----------
+    m : Module
+    a, b : Value
+        Unsigned; of at most ``MAX_LOOKED_UP`` bits.
+    """
+    if len(a) < len(b):
+        a, b = b, a
+    assert (a.shape(), b.shape()) == (unsigned(len(a)), unsigned(len(b)))
+    assert len(a) <= MAX_LOOKED_UP
+    if len(a) + len(b) <= MAX_LOOKED_UP + 2:
+        return named(m, _look_up(m, a, b, name), name)
+    low, high = _look_up(m, a, b[:2], f"{name}_low"), _look_up(m, a, b[2:], f"{name}_high")
+    return named(m, Cat(low[:2], (low[2:] + high)[:len(a) + len(b) - 2]), name)
+
+
+def _look_up(m, a, b, name):
+    values = [(index & (1 << len(a)) - 1) * (index >> len(a)) for index in range(1 << len(a) + len(b))]
+    return truth_table(m, Cat(a, b), values, len(a) + len(b), name)

@@ -1,10 +1,10 @@
 """The sum of two numbers, with as many bits as one rounding needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from amaranth.hdl import *
 
-from hw.arith.multiply import add_constant
+from hw.arith.number_product import add_constant
 from hw.convert.number import Number, named
 from hw.convert.round import fraction_bits_needed, shift_right
 from hw.pipeline import delay
@@ -46,12 +46,10 @@ def add_numbers(m, a, b, *, result, rounding, random_bits, exact=False, a_is_gre
     frame = _Frame.of(a, b, result, fraction_bits_needed(rounding, random_bits), exact)
     a_top = named(m, add_constant(m, a.exponent, _top(a) - frame.top, "a_exponent_top"), "a_top")
     b_top = named(m, add_constant(m, b.exponent, _top(b) - frame.top, "b_exponent_top"), "b_top")
-    a_magnitude, b_magnitude = (_in_frame(m, number, frame.width, name) for number, name in ((a, "a"), (b, "b")))
     ordered = a_is_greater is not None
     swap = named(m, ~a_is_greater if ordered else _b_comes_first(a, b, a_top, b_top), "swap")
-    first = named(m, Mux(swap, b_magnitude, a_magnitude), "first")
+    first, second = (_ordered if ordered else _swapped)(m, a, b, swap, frame.width)
     first_top = named(m, Mux(swap, b_top, a_top), "first_top")
-    second = named(m, Mux(swap, a_magnitude, b_magnitude), "second")
     places = named(m, first_top - Mux(swap, a_top, b_top), "places")
     second, sticky = _aligned(m, second, places, frame)
     nan = named(m, a.nan | b.nan | (a.infinity & b.infinity & (a.sign ^ b.sign)), "nan")
@@ -153,6 +151,27 @@ def _b_comes_first(a, b, a_top, b_top):
     if not (a.zeros_at_min_exponent and b.zeros_at_min_exponent):
         after = (after | a.zero) & ~b.zero
     return after
+
+
+def _swapped(m, a, b, swap, width):
+    """Return the magnitudes of both numbers, that of ``b`` first where ``swap`` is up."""
+    a_magnitude, b_magnitude = (_in_frame(m, number, width, name) for number, name in ((a, "a"), (b, "b")))
+    return (named(m, Mux(swap, b_magnitude, a_magnitude), "first"),
+            named(m, Mux(swap, a_magnitude, b_magnitude), "second"))
+
+
+def _ordered(m, a, b, swap, width):
+    """Return the magnitudes of both numbers, the greater one first.
+
+    It is zero only if both are, the lesser one if either is: what clears them stands behind the multiplexers.
+    """
+    if a.zero_has_zero_magnitude or b.zero_has_zero_magnitude:
+        return _swapped(m, a, b, swap, width)
+    both, either = named(m, a.zero & b.zero, "both_zero"), named(m, a.zero | b.zero, "either_zero")
+    kept = [replace(number, zero_has_zero_magnitude=True) for number in (a, b)]
+    first, second = _swapped(m, *kept, swap, width)
+    return (named(m, first & (~both).replicate(width), "first_cleared"),
+            named(m, second & (~either).replicate(width), "second_cleared"))
 
 
 def _in_frame(m, number, width, name):

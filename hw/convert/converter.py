@@ -5,15 +5,16 @@ from enum import Enum
 from amaranth.hdl import *
 from amaranth.lib import wiring
 
-from hw.convert.decode import decode
+from hw.convert.decode import decode, has_leading_zeros
 from hw.convert.integer import encode_integer, round_integer
-from hw.function import code_of, function_members, require_structure, table_of
+from hw.function import code_of, function_members, require_structure, suitable_structures, table_of
 from hw.pipeline import delay, distribute, require_pipeline
+from hw.recorded import choose_structure
 from hw.shape import require_format
 from sw.formats import FixedPointFormat, FloatingPointFormat, OverflowPolicy, RoundingMode
 from sw.reference import Conversion
 
-__all__ = ["Converter", "ConverterStructure", "converter_structure"]
+__all__ = ["Converter", "ConverterStructure"]
 
 
 class ConverterStructure(Enum):
@@ -49,7 +50,8 @@ class Converter(wiring.Component):
         rounding and after the unpacking, in that order of priority; any further ones stand at the output, for a tool
         that retimes.
     structure : ConverterStructure, optional
-        By default, the smallest one measured: see :func:`default_structure`.
+        By default, the smallest one recorded for the device family (:mod:`hw.recorded`), else that of
+        :func:`default_structure`.
 
     Members
     -------
@@ -74,14 +76,24 @@ class Converter(wiring.Component):
         require_format("Format a", a)
         require_format("Result format", result)
         self._model = Conversion(a=a, result=result, rounding=rounding, overflow=overflow, random_bits=random_bits)
-        self._structure = converter_structure(structure, self._model)
+        self._structure = require_structure(structure, ConverterStructure, self._model)
         self._pipeline = require_pipeline(pipeline)
         super().__init__(function_members(self._model))
 
+    @classmethod
+    def structures(cls, model):
+        """Return the structures that suit a reference, the one taken where none is recorded first."""
+        first = default_structure(model.a, model.result, model.random_bits)
+        offered = list(ConverterStructure)
+        if not has_leading_zeros(model.a) or _all_fixed(model):
+            late = first is ConverterStructure.NORMALISE_RESULT
+            offered.remove(ConverterStructure.NORMALISE_OPERAND if late else ConverterStructure.NORMALISE_RESULT)
+        return suitable_structures(offered, model, first=first)
+
     @property
     def structure(self):
-        """Where leading zeros are removed."""
-        return self._structure
+        """Where leading zeros are removed: as asked for, or what is taken for no device family in particular."""
+        return self._chosen(None)
 
     @property
     def pipeline(self):
@@ -100,19 +112,22 @@ class Converter(wiring.Component):
 
     def elaborate(self, platform):
         m = Module()
-        if self._structure is ConverterStructure.TRUTH_TABLE:
-            code = delay(m, table_of(m, self), self._pipeline, name="code")
-        elif isinstance(self._model.a, FixedPointFormat) and isinstance(self._model.result, FixedPointFormat):
-            code = self._fixed_conversion(m)
-        else:
-            code = self._conversion(m)
+        match self._chosen(platform):
+            case ConverterStructure.TRUTH_TABLE:
+                code = delay(m, table_of(m, self), self._pipeline, name="code")
+            case structure:
+                normalised = structure is ConverterStructure.NORMALISE_OPERAND
+                fixed = _all_fixed(self._model)
+                code = self._fixed_conversion(m) if fixed else self._conversion(m, normalised=normalised)
         m.d.comb += self.o.eq(code)
         return m
 
-    def _conversion(self, m):
+    def _chosen(self, platform):
+        return choose_structure(self._structure, self.structures(self._model), self._model, platform)
+
+    def _conversion(self, m, *, normalised):
         """Sign, magnitude and exponent apart: a format is a float or a posit."""
         cycles = distribute(self._pipeline, ("align", "round", "unpack"))
-        normalised = self._structure is ConverterStructure.NORMALISE_OPERAND
         number = decode(m, self._model.a, self.a, normalised=normalised, name="a").delayed(m, cycles["unpack"])
         return code_of(m, number, self._model, self._random(m, cycles["unpack"]), cycles)
 
@@ -129,17 +144,8 @@ class Converter(wiring.Component):
         return delay(m, self.random, cycles, name="random") if self._model.random_bits else None
 
 
-def converter_structure(structure, model):
-    """Return the structure of a converter, the default one where none is given.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If it is no :class:`ConverterStructure`, or does not suit the operand.
-    """
-    if structure is None:
-        structure = default_structure(model.a, model.result, model.random_bits)
-    return require_structure(structure, ConverterStructure, model)
+def _all_fixed(model):
+    return isinstance(model.a, FixedPointFormat) and isinstance(model.result, FixedPointFormat)
 
 
 def default_structure(a, result, random_bits=0):

@@ -7,9 +7,9 @@ from amaranth.hdl import *
 from hw.convert.number import Number, named
 from hw.convert.posit import decode_posit
 from hw.shape import code_shape
-from sw.formats import FixedPointFormat, PositFormat, Specials, Subnormals
+from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, Specials, Subnormals
 
-__all__ = ["decode"]
+__all__ = ["decode", "has_leading_zeros", "unpack_float"]
 
 
 def decode(m, fmt, code, *, normalised, name):
@@ -37,7 +37,7 @@ def decode(m, fmt, code, *, normalised, name):
     if isinstance(fmt, FixedPointFormat):
         number = _decode_fixed(m, fmt, code, name)
     else:
-        number = _decode_float(m, fmt, code, name)
+        number = unpack_float(m, fmt, code, name)
     if not number.leading_zeros:
         return number
     if normalised:
@@ -45,6 +45,18 @@ def decode(m, fmt, code, *, normalised, name):
     if number.min_exponent:  # the exponent field of a subnormal number is 0, its exponent that of field 1
         number = replace(number, exponent=number.exponent | ~number.magnitude[-1])
     return replace(number, zeros_at_min_exponent=True)
+
+
+def has_leading_zeros(fmt):
+    """Whether numbers of a format have magnitudes with leading zeros, unless :func:`decode` normalises them.
+
+    Parameters
+    ----------
+    fmt : FloatingPointFormat, FixedPointFormat or PositFormat
+    """
+    if isinstance(fmt, FixedPointFormat):
+        return fmt.width > 1
+    return isinstance(fmt, FloatingPointFormat) and fmt.subnormals is Subnormals.SUPPORTED and fmt.fraction_bits > 0
 
 
 def _decode_fixed(m, fmt, code, name):
@@ -59,7 +71,21 @@ def _decode_fixed(m, fmt, code, name):
         zero_has_zero_magnitude=True)
 
 
-def _decode_float(m, fmt, code, name):
+def unpack_float(m, fmt, code, name):
+    """Unpack a float, a subnormal number with the exponent 0 of its field, which is one less than its own.
+
+    Parameters
+    ----------
+    m : Module
+    fmt : FloatingPointFormat
+    code : Value, ``fmt.width`` bits
+    name : str
+        Prefix of the signals' names.
+
+    Returns
+    -------
+    Number
+    """
     view = code_shape(fmt)(code)
     sign = view.sign if fmt.signed else Const(0)
     field, fraction, magnitude = view.exponent, view.fraction, code[:fmt.exponent_bits + fmt.fraction_bits]

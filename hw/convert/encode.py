@@ -137,31 +137,57 @@ def _encode_float(m, rounded, fmt, rounding, overflow):
     number, code = rounded.number, rounded.code
     bits = fmt.exponent_bits + fmt.fraction_bits
     negative = code[-1] if code.shape().signed else C(0, 1)
-    over = named(m, _exceeds(code, fmt.max_code) & ~negative, "over")
-    zero, under = number.zero, _is_under(code, negative, fmt)
-    to_infinity, nan, invalid = C(fmt.max_code, bits), number.nan, C(0, 1)
+    over = (_exceeds(code, fmt.max_code) & ~negative) | rounded.beyond
+    zero, infinity, nan = number.zero, number.infinity, number.nan
+    under, invalid = _is_under(code, negative, fmt), C(0, 1)
+    if not rounded.zero_is_zero:
+        over, under = over & ~zero, under | zero
     if not fmt.signed:
         invalid = number.sign & ~zero
     if not fmt.has_zero:
-        invalid = invalid | zero | (under & ~number.infinity)
-    beyond = to_infinity
+        invalid = invalid | zero | (under & ~infinity)
+    if not isinstance(invalid, Const):
+        invalid = named(m, invalid, "invalid")
+        over, infinity, under = over & ~invalid, infinity & ~invalid, under | invalid
+    over, stops = named(m, over, "over"), _stops_at_largest(rounding, number.sign)
+    infinity_code = fmt.max_code
     if overflow is OverflowPolicy.INFINITY:
-        stops = _stops_at_largest(rounding, number.sign)
         nan = nan | invalid
         if fmt.has_infinity:
-            to_infinity = C(fmt.infinity_code, bits)
-            beyond = Mux(stops, fmt.max_code, to_infinity)
+            infinity_code = fmt.infinity_code
         else:
-            nan = nan | number.infinity | (over & ~stops & ~zero)
-    cleared = invalid if rounded.zero_is_zero else invalid | zero
-    cleared = named(m, (cleared | under) & ~number.infinity | invalid, "cleared")
-    magnitude = Mux(over, beyond, code[:bits])
-    magnitude = Mux(cleared, 0, Mux(number.infinity, to_infinity, magnitude))[:bits]
-    sign = (number.sign,) if fmt.signed else ()
+            nan = nan | infinity | (over & ~stops)
+    magnitude = code[:bits] & (~named(m, under, "cleared")).replicate(bits)
+    if infinity_code != fmt.max_code and not (isinstance(stops, Const) and not stops.value):
+        magnitude = Mux(over & stops, fmt.max_code, magnitude)
+        over = over & ~stops
+    sign = number.sign if fmt.signed else C(0, 0)
     if fmt.signed and not fmt.has_negative_zero:
-        sign = (number.sign & named(m, magnitude, "code_magnitude").any(),)
+        sign = sign & (over | infinity | named(m, magnitude[:bits], "code_magnitude").any())
     nan_code = 0 if fmt.nan_code is None else fmt.nan_code
-    return Mux(nan, nan_code, Cat(magnitude, *sign))[:fmt.width]
+    magnitude = _replaced(m, magnitude[:bits], over | infinity, infinity_code, nan, nan_code)
+    return Cat(magnitude, _with_nan(sign, nan, nan_code >> bits))
+
+
+def _replaced(m, code, beyond, limit, nan, nan_code):
+    """Return ``nan_code`` where ``nan`` is up, ``limit`` where ``beyond`` is, and ``code`` elsewhere.
+
+    Where a bit of the two is the same, either flag brings it about.
+    """
+    result = []
+    either = named(m, beyond | nan, "beyond_or_nan")
+    for position, bit in enumerate(code):
+        wanted = (limit >> position) & 1
+        if (nan_code >> position) & 1 == wanted:
+            result.append(bit | either if wanted else bit & ~either)
+        else:
+            result.append(_with_nan(bit | beyond if wanted else bit & ~beyond, nan, ~wanted & 1))
+    return Cat(*result)
+
+
+def _with_nan(bits, nan, wanted):
+    """Return a bit, or none, that is ``wanted`` where ``nan`` is up."""
+    return bits | nan.replicate(len(bits)) if wanted else bits & ~nan.replicate(len(bits))
 
 
 def _exceeds(code, constant):

@@ -6,6 +6,7 @@ from hw.convert.align import align
 from hw.convert.encode import Rounded, encode, round_aligned
 from hw.convert.integer import encode_integer, round_integer
 from hw.convert.number import Number, named
+from hw.convert.posit import align_posit
 from hw.convert.round import fraction_bits_needed, rounds_up, stochastic_up
 from hw.pipeline import delay
 from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, RoundingMode, Special, Subnormals
@@ -41,6 +42,8 @@ def round_sum(m, integer, exponent, cast, *, random, flags, cycles):
     else:
         if isinstance(fmt, FloatingPointFormat) and fmt.radix == 2 and fmt.subnormals is Subnormals.SUPPORTED:
             rounded = _round_to_float(m, integer, exponent, fmt, rounding, random)
+        elif isinstance(fmt, PositFormat) and rounding is not RoundingMode.STOCHASTIC:
+            rounded = _round_to_posit(m, integer, exponent, fmt, rounding)
         else:
             bits = fraction_bits_needed(rounding, cast.random_bits)
             aligned = align(m, _normalised(m, integer, exponent, fmt, bits), fmt, bits)
@@ -116,13 +119,60 @@ def _round_to_float(m, integer, exponent, fmt, rounding, random):
     if fraction_bits:
         increment = Cat(increment, C(0, fraction_bits - 1), hidden)
     return Rounded(code=named(m, lower + increment, "rounded"), beyond=C(0, 1), zero_is_zero=True,
-                   number=_only_sign(sign))
+                   number=_sign_and_range(sign, 1 << width - 1, exponent))
 
 
-def _only_sign(sign):
-    """A number of which nothing but the sign is looked at."""
-    return Number(sign=sign, magnitude=C(0, 1), exponent=C(0, 1), zero=C(0, 1), infinity=C(0, 1), nan=C(0, 1), scale=0,
-                  min_magnitude=0, max_magnitude=1, min_exponent=0, max_exponent=0, zero_has_zero_magnitude=True)
+def _round_to_posit(m, integer, exponent, fmt, rounding):
+    """Round an integer to a posit, without negating it before or after.
+
+    The code of a negative posit, a two's complement number too, is that of (-2 + f) * 2**e: below the regime stand the
+    fraction f, in the bits that follow the integer's first one unlike its sign, and the inverted exponent. So both
+    signs have their neighbours in the order of their values, and one rounding.
+    Source: Murillo, Del Barrio and Botella 2020, "Customized posit adders and multipliers using the FloPoCo core
+    generator", which unpacks posits so.
+    """
+    sign, width, bits = integer[-1], len(integer), fraction_bits_needed(rounding, 0)
+    precision = fmt.significand_bits + bits + 2
+    top = min(_exponent(fmt.max_finite) + 2 - exponent, width - 1)
+    # The first bit of -1 unlike its sign is the zero below its lowest one.
+    levels = max(1, top - max(-1, _exponent(fmt.smallest_positive) - 3 - exponent)).bit_length()
+    bottom = top - (1 << levels) - precision + 3  # the jammed bit comes below
+    kept = Cat(*(integer[index] if 0 <= index < width else sign if index >= width else C(0, 1)
+                 for index in range(bottom, top + 1)))
+    if top < width - 2:  # anything above leads to a number beyond the largest one, as the top bit does
+        beyond = integer[max(0, top + 1):width - 1]
+        above = named(m, (beyond ^ sign.replicate(len(beyond))).any(), "above_range")
+        kept = Cat(kept[:-1], kept[-1] ^ (above & ~(kept[-1] ^ sign)))
+    lost, field = (integer[:bottom].any() if bottom > 0 else C(0, 1)), []
+    kept = named(m, kept, "within_range")
+    for level in reversed(range(levels)):
+        step = 1 << level
+        leads = named(m, (kept[-step:] ^ sign.replicate(step)).any(), f"leads_{step}")
+        lost = named(m, lost | (leads & kept[:step].any()), f"lost_{step}")
+        kept = named(m, Mux(leads, kept[step:], kept[:-step]), f"up_by_{step}")
+        field.insert(0, leads)
+    highest = exponent + top
+    lowest = highest - (1 << levels) + 1
+    range_ = range(min(lowest, ~highest), max(highest, ~lowest) + 1)
+    binade = Signal(Shape.cast(range_), name="binade")
+    m.d.comb += binade.eq((Cat(*field) + lowest) ^ sign.replicate(len(binade)).as_signed())
+    number = Number(
+        sign=sign, magnitude=named(m, Cat(lost, kept[:-1], C(1, 1)), "significand"), exponent=binade,
+        scale=1 - precision, zero=named(m, ~integer.any(), "sum_zero"), infinity=C(0, 1), nan=C(0, 1),
+        min_magnitude=1 << precision - 1, max_magnitude=(1 << precision) - 1, min_exponent=range_.start,
+        max_exponent=range_.stop - 1, zero_has_zero_magnitude=False)
+    lower, fraction, sticky = align_posit(m, number, fmt, bits)
+    up = rounds_up(rounding, odd=lower[0], guard=fraction if bits else C(0, 1), sticky=sticky, negative=sign,
+                   on_magnitude=False)
+    return Rounded(code=named(m, (lower + named(m, up, "round_up"))[:len(lower)], "rounded"), beyond=C(0, 1),
+                   zero_is_zero=False, number=number)
+
+
+def _sign_and_range(sign, largest, exponent):
+    """A number of which nothing is looked at but the sign, and that it is ``largest * 2**exponent`` at most."""
+    return Number(sign=sign, magnitude=C(0, 1), exponent=C(0, 1), zero=C(0, 1), infinity=C(0, 1), nan=C(0, 1),
+                  scale=exponent, min_magnitude=0, max_magnitude=largest, min_exponent=0, max_exponent=0,
+                  zero_has_zero_magnitude=True)
 
 
 def _normalised(m, integer, exponent, fmt, bits):

@@ -38,11 +38,12 @@ def with_zero_magnitude(m, number, name):
                    zero_has_zero_magnitude=True)
 
 
-def place_on_grid(m, number, *, exponent, width, name):
+def place_on_grid(m, number, *, exponent, width, name, early=False):
     """Shift a number onto the grid of whole multiples of ``2**exponent``.
 
     Short shifts come first, while the magnitude is narrow. The last one leaves an input of its lookup tables free for
-    the sign, so that a negative number is inverted at no cost.
+    the sign, so that a negative number is inverted at no cost; or, ``early``, for the ones that it then brings in on
+    both sides, and the inversion takes the input that is free in the shift before.
 
     Parameters
     ----------
@@ -54,23 +55,59 @@ def place_on_grid(m, number, *, exponent, width, name):
         Of the two's complement result, which holds every such value.
     name : str
         Prefix of the signals' names.
+    early : bool
+        Whether the last shift follows upon the inversion.
 
     Returns
     -------
     Addend
         Its value is ``width`` bits wide.
     """
-    bits = list(number.magnitude[:number.magnitude_bits])
-    places = _shift(m, bits, C(0, 1), number, exponent, width, name)
-    value = Cat(*(place ^ number.sign for place in places))
-    return Addend(value=named(m, value, f"{name}_on_grid").as_signed(), carry=number.sign)
+    way, sign, zero = _Way.of(number, exponent), number.sign, C(0, 1)
+    last = max(0, way.levels - 1) if early else way.levels
+    bits = way.shift(m, list(number.magnitude[:number.magnitude_bits]), range(last), width=width, name=name)
+    if early:
+        bits = [bit ^ sign for bit in bits]
+        if last < way.levels:
+            bits = list(named(m, Cat(*bits), f"{name}_inverted"))
+        bits = way.shift(m, bits, range(last, way.levels), below=sign, above=sign, width=width, name=name)
+        places = way.cut(bits, below=sign, above=sign, width=width)
+    else:
+        places = [place ^ sign for place in way.cut(bits, below=zero, above=zero, width=width)]
+    return Addend(value=named(m, Cat(*places), f"{name}_on_grid").as_signed(), carry=sign)
 
 
-def place_signed_on_grid(m, number, *, exponent, width, name):
-    """Return what :func:`place_on_grid` does as one two's complement integer: the narrow magnitude is negated first."""
-    signed_magnitude = Signal(signed(number.magnitude_bits + 1), name=f"{name}_signed")
-    m.d.comb += signed_magnitude.eq(Mux(number.sign, -number.magnitude, number.magnitude))
-    places = _shift(m, list(signed_magnitude), signed_magnitude[-1], number, exponent, width, name)
+def place_signed_on_grid(m, number, *, exponent, width, name, chain=True, by_multiplexers=False):
+    """Return what :func:`place_on_grid` does as one two's complement integer: the narrow magnitude is negated first.
+
+    Parameters
+    ----------
+    m, number, exponent, width, name
+        As :func:`place_on_grid` has them.
+    chain : bool
+        Whether a carry chain negates, and the shifts come one by one. Otherwise each bit is inverted where there is a
+        one below it, which takes half of the LUTs of 4 inputs of iCE40 and of ECP5, and the last shifts are joined.
+    by_multiplexers : bool
+        How joined shifts are written: see :meth:`_Way.select`.
+    """
+    magnitude, way = number.magnitude[:number.magnitude_bits], _Way.of(number, exponent)
+    if chain:
+        integer = Signal(signed(len(magnitude) + 1), name=f"{name}_signed")
+        m.d.comb += integer.eq(Mux(number.sign, -magnitude, magnitude))
+        bits, sign, joined = list(integer), integer[-1], way.levels
+    else:
+        bits, below = [], C(0, 1)
+        for bit in magnitude:
+            bits.append(bit ^ below)
+            below = named(m, below | (number.sign & bit), f"{name}_negative_below")
+        *bits, sign = named(m, Cat(*bits, below), f"{name}_signed")  # zero has no sign
+        joined = way.joined_level(len(bits))
+    bits = way.shift(m, bits, range(joined), above=sign, width=width, name=name)
+    if joined < way.levels - 1:
+        bits = way.select(m, bits, joined, above=sign, by_multiplexers=by_multiplexers, name=name)
+    else:
+        bits = way.shift(m, bits, range(joined, way.levels), above=sign, width=width, name=name)
+    places = way.cut(bits, below=C(0, 1), above=sign, width=width)
     return named(m, Cat(*places), f"{name}_on_grid").as_signed()
 
 
@@ -90,29 +127,97 @@ def place_multiple_on_grid(m, integer, number, *, exponent, width, name):
     -------
     Addend
     """
-    places = _shift(m, list(integer), integer[-1], number, exponent, width, name)
+    way = _Way.of(number, exponent)
+    bits = way.shift(m, list(integer), range(way.levels), above=integer[-1], width=width, name=name)
+    places = way.cut(bits, below=C(0, 1), above=integer[-1], width=width)
     if not isinstance(number.sign, Const):
         places = [place ^ number.sign for place in places]
     return Addend(value=named(m, Cat(*places), f"{name}_on_grid").as_signed(), carry=number.sign)
 
 
-def _shift(m, bits, fill, number, exponent, width, name):
-    """Shift ``bits``, above which stands ``fill``, by the number's exponent; return ``width`` places of the grid."""
-    # Flipping the top bit of a signed exponent makes it count from zero, as an unsigned one does.
-    amount, base = number.exponent, number.scale
-    if isinstance(amount, Const):
-        amount, base = C(0, 0), base + amount.value
-    elif amount.shape().signed:
-        amount, base = Cat(amount[:-1], ~amount[-1]), base - (1 << len(amount) - 1)
-    highest = number.max_exponent + number.scale - base
-    lowest = exponent - base  # where the shift leaves the bit that belongs at the grid's lowest place
-    for level in range(highest.bit_length()):
-        step, later = 1 << level, highest >> level + 1 << level + 1
-        moved, kept = [C(0, 1)] * step + bits, bits + [fill] * step
-        # What no later shift brings onto the grid is left out.
-        bits = [Mux(amount[level], moved[place], kept[place]) if place + later >= lowest else C(0, 1)
-                for place in range(min(len(moved), lowest + width))]
-        if level + 1 < highest.bit_length():
-            bits = list(named(m, Cat(*bits), f"{name}_by_{step}"))
-    bits = [C(0, 1)] * max(0, -lowest) + bits[max(0, lowest):]
-    return (bits + [fill] * (width - len(bits)))[:width]
+@dataclass(frozen=True, kw_only=True)
+class _Way:
+    """The way from a number's own place to that on a grid, in steps to the left of powers of two.
+
+    Parameters
+    ----------
+    amount : Value, unsigned
+        Places to the left.
+    highest : int
+        Most of them.
+    lowest : int
+        Where the shift leaves the bit that belongs at the grid's lowest place.
+    """
+
+    amount: Value
+    highest: int
+    lowest: int
+
+    @classmethod
+    def of(cls, number, exponent):
+        """Return the way of a number, by its exponent, to the grid of whole multiples of ``2**exponent``."""
+        # Flipping the top bit of a signed exponent makes it count from zero, as an unsigned one does.
+        amount, base = number.exponent, number.scale
+        if isinstance(amount, Const):
+            amount, base = C(0, 0), base + amount.value
+        elif amount.shape().signed:
+            amount, base = Cat(amount[:-1], ~amount[-1]), base - (1 << len(amount) - 1)
+        return cls(amount=amount, highest=number.max_exponent + number.scale - base, lowest=exponent - base)
+
+    @property
+    def levels(self):
+        """Bits of the greatest amount, each of which is one step."""
+        return self.highest.bit_length()
+
+    def shift(self, m, bits, levels, *, width, name, below=None, above=None):
+        """Shift bits by those levels of the amount, with ``below`` and ``above`` them, zeros by default.
+
+        What no later shift brings onto the grid is left out.
+        """
+        below, above = (C(0, 1) if fill is None else fill for fill in (below, above))
+        for level in levels:
+            step, later = 1 << level, self.highest >> level + 1 << level + 1
+            moved, kept = [below] * step + bits, bits + [above] * step
+            bits = [Mux(self.amount[level], moved[place], kept[place]) if place + later >= self.lowest else below
+                    for place in range(min(len(moved), self.lowest + width))]
+            if level + 1 < self.levels:
+                bits = list(named(m, Cat(*bits), f"{name}_by_{step}"))
+        return bits
+
+    def cut(self, bits, *, below, above, width):
+        """Return the ``width`` places of the grid from shifted bits."""
+        bits = [below] * max(0, -self.lowest) + bits[max(0, self.lowest):]
+        return (bits + [above] * (width - len(bits)))[:width]
+
+    def joined_level(self, count):
+        """Return the level from which on :meth:`select` can shift ``count`` bits: the last one if there is no other."""
+        return next((level for level in range(self.levels) if count + (1 << level) - 1 <= 2 << level),
+                    max(0, self.levels - 1))
+
+    def select(self, m, bits, level, *, above, by_multiplexers, name):
+        """Shift by all levels from ``level`` on at once, where the bits are two blocks of ``2**level`` at most.
+
+        Each block of the result is the lower one, the higher one, zeros, or what stands above: four cases, hence two
+        controls for a whole block, and lookup tables of 4 inputs. Both controls together stand for ones. As a sum of
+        products or by a multiplexer: which of them technology mapping makes more of differs by format and family.
+        """
+        block, most, amount = 1 << level, self.highest >> level, self.amount[level:self.levels]
+        bits, places = bits + [above] * (2 * block - len(bits)), []
+        for index in range(most + 2):
+            beyond = [amount == count for count in range(min(index - 1, most + 1))]
+            ones = named(m, Cat(*beyond).any() & above, f"{name}_ones_{index}") if beyond else C(0, 1)
+            lowered, raised = (amount == index - source if 0 <= index - source <= most else C(0, 1)
+                               for source in range(2))
+            raised = named(m, raised, f"{name}_raised_to_{index}")
+            low, high = (named(m, hit | ones, f"{name}_{source}_to_{index}")
+                         for source, hit in (("lower", lowered), ("higher", raised)))
+            for lower, higher in zip(bits[:block], bits[block:], strict=True):
+                if index > most:
+                    places.append(Mux(raised, higher, ones))
+                elif by_multiplexers and beyond:
+                    places.append(Mux(high, higher | low, low & lower))
+                elif beyond:
+                    places.append((low & (lower | high)) | (high & higher))
+                else:
+                    places.append((low & lower) | (high & higher))
+        return places

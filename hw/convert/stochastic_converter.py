@@ -5,9 +5,11 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulate.streamed import connect_streams, input_layout, stream_members
-from hw.convert.converter import Converter, converter_structure
+from hw.convert.converter import Converter, ConverterStructure
 from hw.convert.lfsr import Lfsr
+from hw.function import require_structure
 from hw.pipeline import require_pipeline
+from hw.recorded import choose_structure
 from hw.shape import require_format
 from sw.formats import OverflowPolicy, RoundingMode
 from sw.reference import Conversion
@@ -62,16 +64,23 @@ class StochasticConverter(wiring.Component):
         require_format("Result format", result)
         conversion = Conversion(a=a, result=result, rounding=RoundingMode.STOCHASTIC, overflow=overflow,
                                 random_bits=random_bits)
-        self._structure = converter_structure(structure, conversion)
+        self._structure = require_structure(structure, ConverterStructure, conversion)
         self._pipeline = require_pipeline(pipeline)
         self._model = StochasticConversion(a=a, result=result, overflow=overflow, random_bits=random_bits,
                                            lfsr_bits=lfsr_bits, seed=seed)
         super().__init__(stream_members(self._model))
 
+    @classmethod
+    def structures(cls, model):
+        """Return the structures that suit a reference, the one taken where none is recorded first."""
+        return Converter.structures(Conversion(
+            a=model.a, result=model.result, rounding=model.rounding, overflow=model.overflow,
+            random_bits=model.random_bits))
+
     @property
     def structure(self):
-        """Where leading zeros are removed."""
-        return self._structure
+        """Where leading zeros are removed: as asked for, or what is taken for no device family in particular."""
+        return self._chosen(None)
 
     @property
     def pipeline(self):
@@ -92,9 +101,12 @@ class StochasticConverter(wiring.Component):
         m = Module()
         model = self._model
         converter = Converter(model.a, model.result, rounding=model.rounding, overflow=model.overflow,
-                              random_bits=model.random_bits, pipeline=self._pipeline, structure=self._structure)
+                              random_bits=model.random_bits, pipeline=self._pipeline, structure=self._chosen(platform))
         connect_streams(m, self.i, self.o, core=_Core(model, converter), latency=self._pipeline)
         return m
+
+    def _chosen(self, platform):
+        return choose_structure(self._structure, self.structures(self._model), self._model, platform)
 
 
 class _Core(wiring.Component):

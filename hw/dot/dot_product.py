@@ -6,12 +6,14 @@ from amaranth.lib.wiring import In, Out
 
 from hw.accumulate.streamed import connect_streams, input_layout, stream_members
 from hw.arith.exact_product import NO_FLAGS, Flags, multiply_codes
+from hw.arith.exact_structure import ExactStructure, exact_structures, require_exact_structure
 from hw.arith.integer_sum import add_addend, sum_addends
 from hw.convert.decode import decode
 from hw.convert.from_integer import round_sum
 from hw.convert.grid import Addend, place_signed_on_grid, with_zero_magnitude
 from hw.convert.number import named
 from hw.pipeline import delay, distribute, require_pipeline
+from hw.recorded import choose_structure
 from hw.shape import require_format
 from sw.formats import FixedPointFormat, OverflowPolicy, RoundingMode
 from sw.reference.accumulator_width import product_grid
@@ -20,11 +22,13 @@ from sw.reference.dot import Dot, DotAccumulate
 __all__ = ["DotAccumulator", "DotProduct", "sum_products"]
 
 
-def sum_products(m, a_format, a, b_format, b, *, product_cycles=0, hard_multiplier=False):
+def sum_products(m, a_format, a, b_format, b, *, product_cycles=0, hard_multiplier=False,
+                 structure=ExactStructure.INVERT_LATE, platform=None):
     """Return the exact sum of the products of two vectors of codes.
 
     One lane after the other is multiplied and placed on the grid of all products; a tree of carry chains adds them.
-    Each chain takes one lane's sign along, so that the last lane alone has to be negated before.
+    Each chain takes one lane's sign along, so that the last lane alone has to be negated before; one that is alone may
+    have a chain of its own for that.
 
     Parameters
     ----------
@@ -36,6 +40,9 @@ def sum_products(m, a_format, a, b_format, b, *, product_cycles=0, hard_multipli
         Registers behind each product.
     hard_multiplier : bool
         Whether the products of the magnitudes are left to the synthesizer.
+    structure : ExactStructure
+    platform : object, optional
+        As :func:`hw.arith.exact_product.multiply_codes` has it.
 
     Returns
     -------
@@ -43,15 +50,18 @@ def sum_products(m, a_format, a, b_format, b, *, product_cycles=0, hard_multipli
         The sum in units of ``2**product_grid(a_format, b_format).exponent``, signed, and the flags of its terms.
     """
     grid = product_grid(a_format, b_format, every_code=True)
-    products = [multiply_codes(m, a_format, x, b_format, y, hard_multiplier=hard_multiplier, name=f"lane_{lane}")
+    products = [multiply_codes(m, a_format, x, b_format, y, hard_multiplier=hard_multiplier, name=f"lane_{lane}",
+                               structure=structure, platform=platform)
                 .delayed(m, product_cycles) for lane, (x, y) in enumerate(zip(a, b, strict=True))]
-    *others, (last_lane, last) = enumerate(products)
-    addends = [product.addend(m, exponent=grid.exponent, width=grid.width, name=f"lane_{lane}")
-               for lane, product in others]
-    addends.append(Addend(carry=C(0, 1), value=last.signed_integer(
-        m, exponent=grid.exponent, width=grid.width, name=f"lane_{last_lane}")))
+    place = {"exponent": grid.exponent, "width": grid.width}
+    addends = [product.addend(m, **place, name=f"lane_{lane}") for lane, product in enumerate(products[:-1])]
+    last, name = products[-1], f"lane_{len(addends)}"
+    if not addends and last.integer is None and not structure.early:
+        addends = [Addend(value=C(0, 1).as_signed(), carry=C(0, 1)), last.addend(m, **place, name=name)]
+    else:
+        addends.append(Addend(value=last.signed_integer(m, **place, name=name), carry=C(0, 1)))
     flags = last.flags
-    for _, product in others:
+    for product in products[:-1]:
         flags = flags | product.flags
     # No sum goes beyond the worst case of that many terms.
     width = grid.times(len(products)).width
@@ -67,8 +77,9 @@ class DotProduct(wiring.Component):
     nothing.
 
     LUTs of the exact sum of 8 lanes with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs /
-    Xilinx 7: float4_e2m1fn 328 / 352 / 229, float6_e2m3fn 724 / 748 / 432, float6_e3m2fn 701 / 774 / 510,
-    minifloat_e4m3 1313 / 1464 / 853, minifloat_e5m2 1769 / 1944 / 1300, int8 1006 / 1072 / 450.
+    Xilinx 7, inverted late: float4_e2m1fn 328 / 352 / 229, float6_e2m3fn 724 / 748 / 432, float6_e3m2fn
+    701 / 774 / 510, minifloat_e4m3 1313 / 1464 / 853, minifloat_e5m2 1769 / 1944 / 1300, int8 1006 / 1072 / 450;
+    inverted early, or on Xilinx 7 with tables, minifloat_e4m3 1294 / 1438 / 849. :class:`ExactStructure` has one lane.
 
     Parameters
     ----------
@@ -88,6 +99,8 @@ class DotProduct(wiring.Component):
         Number of register stages, 0 to 64; 0 is combinational. The first three go behind the sum, behind the products
         and behind the rounding, in that order of priority (of an exact sum, only the first two of these); any further
         ones stand at the output, for a tool that retimes.
+    structure : ExactStructure, optional
+        By default, the smallest one recorded for the device family (:mod:`hw.recorded`), else the first one.
     hard_multiplier : bool
         Leave the products of the significands to the synthesizer, for DSP blocks, rather than build them from gates.
 
@@ -104,12 +117,12 @@ class DotProduct(wiring.Component):
     TypeError
         If a format, mode, policy or count is of the wrong type.
     ValueError
-        If the lanes or ``pipeline`` are out of range, the overflow policy does not apply to the result format, or the
-        random bits do not suit the rounding mode.
+        If the lanes or ``pipeline`` are out of range, the overflow policy does not apply to the result format, the
+        random bits do not suit the rounding mode, or the structure does not suit the operands.
     """
 
     def __init__(self, a, b=None, result=None, *, lanes, rounding=RoundingMode.NEAREST_EVEN,
-                 overflow=OverflowPolicy.SATURATE, random_bits=0, pipeline=0, hard_multiplier=False):
+                 overflow=OverflowPolicy.SATURATE, random_bits=0, pipeline=0, structure=None, hard_multiplier=False):
         require_format("Format a", a)
         b = a if b is None else require_format("Format b", b)
         if result is not None:
@@ -117,12 +130,23 @@ class DotProduct(wiring.Component):
         self._hard_multiplier = _boolean("Hard multiplier", hard_multiplier)
         self._model = Dot(a=a, b=b, result=result, lanes=lanes, rounding=rounding, overflow=overflow,
                           random_bits=random_bits)
+        self._structure = require_exact_structure(structure, self.structures(self._model))
         self._pipeline = require_pipeline(pipeline)
         members = {"a": In(data.ArrayLayout(a.width, lanes)), "b": In(data.ArrayLayout(b.width, lanes)),
                    "o": Out(self._model.outputs["o"].width)}
         if random_bits:
             members["random"] = In(random_bits)
         super().__init__(members)
+
+    @classmethod
+    def structures(cls, model):
+        """Return the structures that suit a reference, the one taken where none is recorded first."""
+        return exact_structures(model.a, model.b, alone=model.lanes == 1)
+
+    @property
+    def structure(self):
+        """How products are made and inverted: as asked for, or what is taken for no device family in particular."""
+        return self._chosen(None)
 
     @property
     def lanes(self):
@@ -155,7 +179,8 @@ class DotProduct(wiring.Component):
         cuts = ("sum", "product", "round")[:2 if model.result is None else 3]
         cycles = {"round": 0, **distribute(self._pipeline, cuts)}
         total, flags = sum_products(m, model.a, self.a, model.b, self.b, product_cycles=cycles["product"],
-                                    hard_multiplier=self._hard_multiplier)
+                                    hard_multiplier=self._hard_multiplier, structure=self._chosen(platform),
+                                    platform=platform)
         total = delay(m, total, cycles["sum"], name="sum")
         flags = flags.delayed(m, cycles["sum"])
         if model.result is None:
@@ -168,6 +193,10 @@ class DotProduct(wiring.Component):
                              cycles=cycles["round"])
         m.d.comb += self.o.eq(delay(m, code, cycles["output"], name="code"))
         return m
+
+    def _chosen(self, platform):
+        return choose_structure(self._structure, self.structures(self._model), self._model, platform,
+                                recorded=not self._hard_multiplier)
 
 
 class DotAccumulator(wiring.Component):

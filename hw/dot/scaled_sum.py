@@ -6,7 +6,7 @@ from amaranth.hdl import *
 
 from hw.arith.exact_product import Flags, may_be_special
 from hw.arith.integer_product import multiply_integers
-from hw.arith.multiply import multiply
+from hw.arith.number_product import multiply
 from hw.convert.decode import decode
 from hw.convert.number import Number, named
 from hw.dot.dot_product import sum_products

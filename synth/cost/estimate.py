@@ -11,6 +11,7 @@ from typing import Any
 
 from synth.cost.model import CostModel, Prediction, load_model
 from synth.cost.point import Point
+from synth.cost.present import is_present
 from synth.cost.samples import Quantity
 from synth.cost.table import Failed, Measured, Table, load_table
 from synth.errors import UsageError
@@ -22,6 +23,8 @@ class Provenance(Enum):
 
     MEASURED = "measured"
     """Synthesized, placed where there is a placer, and verified."""
+    EARLIER = "measured earlier"
+    """Measured so, of a circuit that this version builds in another way; a sweep measures it anew."""
     PREDICTED = "predicted"
     """Computed by a model from what was measured of other circuits."""
 
@@ -70,8 +73,8 @@ class Estimate:
 
     @property
     def is_measured(self) -> bool:
-        """Whether the circuit itself was measured."""
-        return self.provenance is Provenance.MEASURED
+        """Whether the circuit itself was measured, be it as an earlier version built it."""
+        return self.provenance is not Provenance.PREDICTED
 
     def to_json(self) -> dict[str, Any]:
         """Return every field, ready for JSON."""
@@ -116,16 +119,17 @@ def estimate(point: Point, target: str, *, table: Table | None = None, model: Co
     table = default_table() if table is None else table
     row = table.find(point, target)
     if row is not None:
-        return measured(row)
+        return measured(row, earlier=not is_present(row, table.conditions(row)))
     known = table.get(point, target)
     found = predict(point, target, model=default_model() if model is None else model)
     return dataclasses.replace(found, failure=known.message) if isinstance(known, Failed) else found
 
 
-def measured(row: Measured) -> Estimate:
-    """Return the estimate that a row of a table is."""
+def measured(row: Measured, *, earlier: bool = False) -> Estimate:
+    """Return the estimate that a row of a table is, one of an ``earlier`` version's circuit or of the present one."""
     return Estimate(point=row.point, target=row.target, lut=row.lut, ff=row.ff, carry=row.carry, dsp=row.dsp,
-                    bram=row.bram, fmax_mhz=row.fmax_mhz, provenance=Provenance.MEASURED, low=row.lut, high=row.lut,
+                    bram=row.bram, fmax_mhz=row.fmax_mhz, low=row.lut, high=row.lut,
+                    provenance=Provenance.EARLIER if earlier else Provenance.MEASURED,
                     fmax_low_mhz=row.fmax_mhz, fmax_high_mhz=row.fmax_mhz, counted_by=row.counted_by)
 
 

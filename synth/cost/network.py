@@ -201,9 +201,9 @@ class NetworkCost:
 
     @property
     def provenance(self) -> Provenance:
-        """Whether every multiply-accumulator was measured, or one is a prediction."""
-        measured = all(cost.mac.provenance is Provenance.MEASURED for cost in self._engines)
-        return Provenance.MEASURED if measured else Provenance.PREDICTED
+        """Whether every multiply-accumulator was measured, some as an earlier version built it, or one is predicted."""
+        found = {cost.mac.provenance for cost in self._engines}
+        return next(kind for kind in (Provenance.PREDICTED, Provenance.EARLIER, Provenance.MEASURED) if kind in found)
 
     def shortage(self, capacity: Capacity) -> dict[str, tuple[int, int]]:
         """Return what a device has too little of: needed and there, by resource. Empty if the network fits."""

@@ -8,6 +8,7 @@ from synth.cost.features import product_of, special_flags
 from synth.cost.multiplier import product_bits
 from synth.cost.terms import Terms
 from synth.operations import Operation
+from synth.operations.structures import structures_of
 
 REGISTER_TERMS = {
     "control": "flip-flops of the handshake",
@@ -22,9 +23,9 @@ REGISTER_TERMS = {
 }
 """Every term of flip-flops, and what is counted."""
 
-_ALIGNED, _ROUNDED = 6, 2
+_ALIGNED, _ROUNDED, _TABULATED = 6, 2, 2
 """What stands beside the code of an aligned product, and of a rounded one: guard and sticky bit, what is still to be
-added, zero flag."""
+added, zero flag; and beside fractions and exponent field of one that is looked up: sign and zero flag."""
 
 
 def _cuts(pipeline: int, cuts: Sequence[str]) -> dict[str, int]:
@@ -54,6 +55,15 @@ def _multiplier(operation: Operation) -> Terms:
         rounded = _rounded_bits(result, width=product.magnitude_bits, exponent=product.scale)
         return {"product_register": cuts["product"] * product.magnitude_bits,
                 "round_register": cuts["round"] * rounded, "output_register": cuts["output"] * result.width}
+    structures = structures_of(model)
+    if structures and structures[0].value == "significand-tables":
+        cuts = _cuts(operation.pipeline, ("product", "round", "operand"))
+        fractions = model.a.fraction_bits + model.b.fraction_bits + result.fraction_bits + 1
+        return {"product_register": cuts["product"] * (fractions + result.exponent_bits + _TABULATED),
+                "round_register": cuts["round"] * (result.width + _ROUNDED),
+                # Each operand with a bit that says that its exponent is one less.
+                "operand_register": cuts["operand"] * (model.a.width + 1 + model.b.width + 1),
+                "output_register": cuts["output"] * result.width}
     cuts = _cuts(operation.pipeline, ("product", "align", "round", "operand"))
     return {"product_register": cuts["product"] * product_bits(model),
             "align_register": cuts["align"] * (result.width + _ALIGNED),

@@ -45,6 +45,7 @@ from synth.netlist import Program, compile_netlist, read_netlist
 from synth.netlist.instruction_set import InstructionSet
 from synth.netlist.logic import Basis
 from synth.operations import Operation
+from synth.operations.structures import record_errors
 from synth.store import Store, cache_folder
 
 __all__ = ["native_netlist", "native_program", "native_script"]
@@ -86,7 +87,8 @@ def native_netlist(operation: Operation, isa: InstructionSet, *, store: Store,
     ToolError
         If Yosys fails, or is missing.
     """
-    design = flow.elaborate(operation.component())
+    with record_errors():
+        design = flow.elaborate(operation.component())  # of no family: the smallest structure over all of them
     with tempfile.TemporaryDirectory(prefix="narrowgauge-") as folder:
         return flow.run_recipe(design, native_script(isa), store=store, folder=Path(folder), timeout=timeout)
 

@@ -82,6 +82,11 @@ class Simulation:
         self.reset()
 
     @property
+    def program(self) -> Program:
+        """What it runs."""
+        return self._program
+
+    @property
     def lanes(self) -> int:
         """Number of independent copies."""
         return self._lanes

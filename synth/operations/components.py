@@ -41,6 +41,12 @@ COMPONENTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
 """Module of ``hw``, class, and parameters of the implementation, by the reference's class."""
 
 
+def component_class(model: Any) -> Any:
+    """Return the class of a reference's component."""
+    module, name, _ = COMPONENTS[type(model).__name__]
+    return getattr(importlib.import_module(f"hw.{module}"), name)
+
+
 def takes_pipeline(model: Any) -> bool:
     """Whether the component of a reference takes a number of pipeline stages."""
     return "pipeline" in COMPONENTS[type(model).__name__][2]
@@ -57,13 +63,13 @@ def component_of(model: Any, *, pipeline: int, hard_multiplier: bool, **further:
     TypeError, ValueError
         As the component.
     """
-    module, name, implementation = COMPONENTS[type(model).__name__]
+    _, name, implementation = COMPONENTS[type(model).__name__]
     if hard_multiplier and "hard_multiplier" not in implementation:
         raise UsageError(f"Option --dsp must be left out for {name}, which has no multiplier, not given")
     if pipeline and "pipeline" not in implementation:
         raise UsageError(f"Option --pipeline must be left out for {name}, whose registers follow from its structure, "
                          f"not {pipeline!r}")
-    component = getattr(importlib.import_module(f"hw.{module}"), name)
+    component = component_class(model)
     taken = inspect.signature(component).parameters
     for option, value in further.items():
         if option not in taken:

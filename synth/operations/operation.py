@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sw.formats import BlockFormat, OverflowPolicy, RoundingMode, ScalarFormat, number
 from synth.operations.components import component_of, takes_pipeline
+from synth.operations.structures import find_structure
 
 if TYPE_CHECKING:  # the help of the command line needs no numpy
     from sw.reference.model import Port
@@ -76,6 +77,8 @@ class Operation:
         Whether hard multipliers may be used.
     implementation : mapping of str to value
         Further parameters of the component, those that were asked for.
+    structure : str or None
+        Name of the component's structure, if one was asked for: see :mod:`synth.operations.structures`.
     """
 
     kind: OperationKind
@@ -83,6 +86,7 @@ class Operation:
     pipeline: int
     dsp: bool
     implementation: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    structure: str | None = None
 
     @property
     def name(self) -> str:
@@ -104,7 +108,10 @@ class Operation:
 
     def component(self) -> Any:
         """Return the Amaranth component."""
-        return component_of(self.model, pipeline=self.pipeline, hard_multiplier=self.dsp, **self.implementation)
+        further = dict(self.implementation)
+        if self.structure is not None:
+            further["structure"] = find_structure(self.model, self.structure)
+        return component_of(self.model, pipeline=self.pipeline, hard_multiplier=self.dsp, **further)
 
     def cancelling(self) -> Cancelling | None:
         """Return what makes operands whose sum loses its leading digits; None if the operation has no such sum."""
@@ -116,7 +123,8 @@ class Operation:
 
     def parameters(self) -> Json:
         """Return every parameter, ready for JSON."""
-        return {**fields(self.model), **self.implementation, "pipeline": self.pipeline, "dsp": self.dsp}
+        asked = {} if self.structure is None else {"structure": self.structure}
+        return {**fields(self.model), **self.implementation, **asked, "pipeline": self.pipeline, "dsp": self.dsp}
 
     def folder_name(self) -> str:
         """Return a name for the operator's folder: safe in every shell, different for different parameters."""
@@ -145,6 +153,7 @@ class Operation:
         if getattr(model, "overflow", OverflowPolicy.SATURATE) is not OverflowPolicy.SATURATE:
             names.append(model.overflow.value)
         names += [f"{name}{value}" for name, value in self.implementation.items()]
+        names += [] if self.structure is None else [self.structure]
         if self.pipeline:
             names.append(f"pipeline{self.pipeline}")
         if self.dsp:
@@ -164,6 +173,8 @@ class Operation:
             plural = "s" if self.pipeline > 1 else ""
             combinational = "no pipeline stages" if self.is_stream else "combinational"
             parts.append(f"{self.pipeline} pipeline stage{plural}" if self.pipeline else combinational)
+        if self.structure is not None:
+            parts.append(f"structure {self.structure}")
         return ", ".join(parts)
 
     def formats(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from sw.formats import (
 )
 from synth.errors import UsageError, usage_errors
 from synth.operations.operation import Operation, OperationKind
+from synth.operations.structures import find_structure
 
 DEFAULT_RANDOM_BITS = 8
 """Random bits of a stochastic rounding unless asked otherwise."""
@@ -76,6 +77,7 @@ class Request:
     rounding: str = "nearest-even"
     overflow: str = "saturate"
     random_bits: int | None = None
+    structure: str | None = None
     pipeline: int = 0
     dsp: bool = False
     notes: list[str] = field(default_factory=list)
@@ -168,7 +170,10 @@ class Request:
         with usage_errors():
             model = kind.model(self)
         implementation = {name: getattr(self, name) for name in kind.implementation if getattr(self, name) is not None}
-        return Operation(kind=kind, model=model, pipeline=self.pipeline, dsp=self.dsp, implementation=implementation)
+        if self.structure is not None:
+            find_structure(model, self.structure)  # refuses what the component does not have
+        return Operation(kind=kind, model=model, pipeline=self.pipeline, dsp=self.dsp, implementation=implementation,
+                         structure=self.structure)
 
     def _check_rounding(self, kind: OperationKind) -> None:
         """Refuse a manner of rounding where nothing is rounded as one likes."""

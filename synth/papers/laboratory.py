@@ -155,7 +155,7 @@ class Laboratory:
         return flow.count_cells(TARGETS[target], self._mapped(target, component, dsp=dsp).cells)
 
     def _mapped(self, target: str, component: Any, *, dsp: bool) -> flow.Mapped:
-        design = flow.elaborate(component, platform_of(target) if dsp else None)
+        design = flow.elaborate(component, platform_of(target, dsp=dsp))
         return flow.synthesize(design, TARGETS[target], store=self._store, folder=self._work(), dsp=dsp,
                                timeout=self._timeout)
 

@@ -1,8 +1,9 @@
 """The families' own forms of what a component may leave to its platform: DSP blocks, instantiated.
 
 Amaranth hands a component's ``elaborate`` a platform object. :func:`platform_of` returns the one of a device family:
-no board, only what the family's blocks can do. A component asks it for a form, as
-:class:`hw.arith.multiply_add.MultiplyAdd` does, and elaborates its generic form where it gets none.
+no board, only its name and what the family's blocks can do. A component asks it for a form, as
+:class:`hw.arith.multiply_add.MultiplyAdd` does, and elaborates its generic form where it gets none; by the name it
+finds the structure that is the smallest one there, see :mod:`hw.recorded`.
 
 What the forms save, against what Yosys 0.70 infers from the generic one: DSP blocks / LUTs / flip-flops of a chain of
 four slices, 8 by 8 bits into 20, and of an accumulator, 16 by 16 bits into 32, with a clock enable; and the chain's
@@ -30,19 +31,27 @@ MULTADDSUB18X18; a GW1N-9 has 40 MULT9X9 or 20 MULT18X18 or 10 MULTALU18X18.
 from collections.abc import Mapping
 
 from synth.primitives.ecp5 import ECP5
-from synth.primitives.family import FamilyPlatform, MultiplyAddSlice
+from synth.primitives.family import FamilyPlatform, LookupPlatform, MultiplyAddSlice
 from synth.primitives.gowin import GOWIN
 from synth.primitives.ice40 import ICE40
 from synth.primitives.nexus import NEXUS
 from synth.primitives.xilinx import ULTRASCALE_PLUS, XILINX_7
 
-__all__ = ["PLATFORMS", "FamilyPlatform", "MultiplyAddSlice", "platform_of"]
+__all__ = ["PLATFORMS", "FamilyPlatform", "LookupPlatform", "MultiplyAddSlice", "platform_of"]
 
 PLATFORMS: Mapping[str, FamilyPlatform] = {
     platform.family: platform for platform in (ICE40, ECP5, NEXUS, GOWIN, XILINX_7, ULTRASCALE_PLUS)}
 """The platform of each family that has one."""
 
 
-def platform_of(target_name: str) -> FamilyPlatform | None:
-    """Return the platform with which a component is elaborated for hard multipliers of a target, None for no forms."""
-    return PLATFORMS.get(target_name)
+def platform_of(target_name: str, *, dsp: bool = True) -> FamilyPlatform | LookupPlatform | None:
+    """Return the platform with which a component is elaborated for a target, None for a name that is none.
+
+    Parameters
+    ----------
+    target_name : str
+    dsp : bool
+        Whether hard multipliers may be used. Without them, the platform only names the family.
+    """
+    platform = PLATFORMS.get(target_name)
+    return platform if dsp or platform is None else LookupPlatform(platform.family)

@@ -77,4 +77,5 @@ def _multiply_add(slice_: MultiplyAddSlice) -> Module:
     return m
 
 
-ECP5 = FamilyPlatform(family="ecp5", factor_widths=(18, 18), sum_width=128, multiply_add=_multiply_add)
+ECP5 = FamilyPlatform(family="ecp5", factor_widths=(18, 18), smallest_factors=(2, 4), sum_width=128,
+                      multiply_add=_multiply_add)

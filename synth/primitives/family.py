@@ -1,4 +1,4 @@
-"""What the families' platforms have in common: which slices fit a block, and the small parts of their forms."""
+"""What the families' platforms have in common: a name, which slices fit a block, and the small parts of their forms."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,9 +25,27 @@ class MultiplyAddSlice(Protocol):
     cascade_out: Any
 
 
+@dataclass(frozen=True)
+class LookupPlatform:
+    """The platform of a family whose blocks are not to be used: all it says is the family that is elaborated for.
+
+    Parameters
+    ----------
+    family : str
+        The target's name.
+    """
+
+    family: str
+
+    @property
+    def narrowgauge_family(self) -> str:
+        """The family, by which a component finds its smallest structure: see :mod:`hw.recorded`."""
+        return self.family
+
+
 @dataclass(frozen=True, kw_only=True)
 class FamilyPlatform:
-    """The platform of a device family.
+    """The platform of a device family with its blocks.
 
     Parameters
     ----------
@@ -35,6 +53,9 @@ class FamilyPlatform:
         The target's name.
     factor_widths : (int, int), bits
         Of the signed factors that one block multiplies, the wider one first.
+    smallest_factors : (int, int), bits
+        Of the narrowest factors, and of the two together, that Yosys 0.70 puts into a block where it finds ``*``;
+        what is narrower it leaves in LUTs. ``DSP_A_MINWIDTH`` and ``DSP_Y_MINWIDTH`` of its mapping.
     sum_width : int, bits
         Of the widest sum that the form makes.
     multiply_add : callable
@@ -43,8 +64,14 @@ class FamilyPlatform:
 
     family: str
     factor_widths: tuple[int, int]
+    smallest_factors: tuple[int, int]
     sum_width: int
     multiply_add: Callable[[MultiplyAddSlice], Any]
+
+    @property
+    def narrowgauge_family(self) -> str:
+        """The family, by which a component finds its smallest structure: see :mod:`hw.recorded`."""
+        return self.family
 
     @property
     def hard_multipliers(self) -> bool:
@@ -55,6 +82,11 @@ class FamilyPlatform:
         """Tell whether one block multiplies signed factors of these widths, in either order."""
         wide, narrow = self.factor_widths
         return max(a_width, b_width) <= wide and min(a_width, b_width) <= narrow
+
+    def takes_product(self, a_width: int, b_width: int) -> bool:
+        """Tell whether ``*`` of factors of these widths comes into a block; where it does not, gates are better."""
+        factor, both = self.smallest_factors
+        return min(a_width, b_width) >= factor and a_width + b_width >= both
 
     def get_multiply_add(self, slice_: MultiplyAddSlice) -> Any:
         """Return the family's form of a slice, an elaboratable; None where the generic one is to be used."""

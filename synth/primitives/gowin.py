@@ -90,4 +90,5 @@ def _multiply_add(slice_: MultiplyAddSlice) -> Module:
     return m
 
 
-GOWIN = FamilyPlatform(family="gowin", factor_widths=(18, 18), sum_width=_BLOCK_WIDTH, multiply_add=_multiply_add)
+GOWIN = FamilyPlatform(family="gowin", factor_widths=(18, 18), smallest_factors=(4, 8), sum_width=_BLOCK_WIDTH,
+                       multiply_add=_multiply_add)

@@ -41,4 +41,5 @@ def _multiply_add(slice_: MultiplyAddSlice) -> Module:
     return m
 
 
-ICE40 = FamilyPlatform(family="ice40", factor_widths=(16, 16), sum_width=_BLOCK_WIDTH, multiply_add=_multiply_add)
+ICE40 = FamilyPlatform(family="ice40", factor_widths=(16, 16), smallest_factors=(2, 11), sum_width=_BLOCK_WIDTH,
+                       multiply_add=_multiply_add)

@@ -41,4 +41,5 @@ def _multiply_add(slice_: MultiplyAddSlice) -> Module:
     return m
 
 
-NEXUS = FamilyPlatform(family="nexus", factor_widths=(18, 18), sum_width=_BLOCK_WIDTH, multiply_add=_multiply_add)
+NEXUS = FamilyPlatform(family="nexus", factor_widths=(18, 18), smallest_factors=(4, 8), sum_width=_BLOCK_WIDTH,
+                       multiply_add=_multiply_add)

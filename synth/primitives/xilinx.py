@@ -77,5 +77,7 @@ def _dsp48e2(slice_: MultiplyAddSlice) -> Module:
                  p_RND=Const(slice_.start, 48), i_C=Const(0, 48), i_D=Const(0, 27))
 
 
-XILINX_7 = FamilyPlatform(family="xc7", factor_widths=(25, 18), sum_width=48, multiply_add=_dsp48e1)
-ULTRASCALE_PLUS = FamilyPlatform(family="xcup", factor_widths=(27, 18), sum_width=48, multiply_add=_dsp48e2)
+XILINX_7 = FamilyPlatform(family="xc7", factor_widths=(25, 18), smallest_factors=(2, 9), sum_width=48,
+                          multiply_add=_dsp48e1)
+ULTRASCALE_PLUS = FamilyPlatform(family="xcup", factor_widths=(27, 18), smallest_factors=(2, 9), sum_width=48,
+                                 multiply_add=_dsp48e2)

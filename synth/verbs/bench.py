@@ -1,4 +1,4 @@
-"""``bench``: our speed beside other libraries', measured side by side in one run."""
+"""``bench``: our speed beside other libraries', measured side by side in one run; our circuits beside recorded ones."""
 
 import argparse
 from typing import Any
@@ -10,12 +10,14 @@ BENCHES = {
     "quantize": "fake quantization of a large float32 tensor",
     "ptq": "post-training quantization of a ResNet-18, end to end",
     "native": "netlists as native code: multiplications, matrix products, verification",
+    "area": "LUTs and Fmax beside those recorded of public circuits of the same arithmetic",
 }
 
-# What one bench alone takes, with its default.
+# What some benches alone take, with their defaults.
 _OPTIONS: dict[str, dict[str, Any]] = {
     "quantize": {"elements": 1 << 24}, "ptq": {"images": 256, "size": 64, "repeats": 3},
-    "native": {"part": None, "isa": None, "threads": None, "quick": False}}
+    "native": {"part": None, "isa": None, "threads": None, "quick": False},
+    "area": {"row": None, "target": None, "quick": False}}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,7 +41,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--threads", metavar="N", type=positive("Threads"),
                         help="native: for the figures of all threads (default: one a core)")
     parser.add_argument("--quick", action="store_true", default=None,
-                        help="native: measure shortly, and 1 of 64 pairs of binary16")
+                        help="native: measure shortly, and 1 of 64 pairs of binary16; area: LUTs alone, without "
+                             "placement")
+    parser.add_argument("--row", metavar="NAME", action="append",
+                        help="area: recorded circuits whose names contain this; may be repeated (default: all)")
+    parser.add_argument("--target", metavar="NAME", action="append",
+                        help="area: ice40, ecp5, xc7, gowin, ecp5-wide or gowin-wide (with wide multiplexers); may be "
+                             "repeated (default: the first three)")
     parser.add_argument("--fmt", metavar="NAME", action="append", help="format; may be repeated (default: several)")
 
 
@@ -47,13 +55,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Measure and report."""
     if arguments.bench not in BENCHES:
         raise UsageError(f"Bench must be one of {', '.join(BENCHES)}, not {arguments.bench!r}")
-    for bench, options in _OPTIONS.items():
-        for name, default in options.items():
-            if bench == arguments.bench:
-                setattr(arguments, name, default if getattr(arguments, name) is None else getattr(arguments, name))
-            elif getattr(arguments, name) is not None:
-                raise UsageError(f"Option --{name} must be left out of the bench {arguments.bench}, not given; it is "
-                                 f"for {bench}")
+    _take_options(arguments)
+    if arguments.bench == "area":
+        return _run_area(arguments, console)
     if arguments.bench == "native":
         return _run_native(arguments, console)
     import importlib.util
@@ -62,6 +66,41 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         raise ToolMissing("torch", "Tool torch is not installed; it brings the quantizers: "
                                    "pip install 'narrowgauge[torch]'")
     return (_run_ptq if arguments.bench == "ptq" else _run_quantize)(arguments, console)
+
+
+def _take_options(arguments: argparse.Namespace) -> None:
+    """Fill in the defaults of the options that the bench takes; refuse those that only others take."""
+    for name in dict.fromkeys(name for options in _OPTIONS.values() for name in options):
+        owners = [bench for bench, options in _OPTIONS.items() if name in options]
+        given = getattr(arguments, name)
+        if arguments.bench in owners:
+            setattr(arguments, name, _OPTIONS[arguments.bench][name] if given is None else given)
+        elif given is not None:
+            raise UsageError(f"Option --{name} must be left out of the bench {arguments.bench}, not given; it is for "
+                             f"{' and '.join(owners)}")
+
+
+def _run_area(arguments: argparse.Namespace, console: Console) -> int:
+    from synth.bench import area, area_columns, area_report
+    from synth.store import Store, cache_folder
+
+    rows = area.choose_rows(arguments.row or (), arguments.fmt or ())
+    columns = dict.fromkeys(arguments.target or area_columns.DEFAULT_COLUMNS)
+    seeds = () if arguments.quick else tuple(range(arguments.seed, arguments.seed + area.SEEDS))
+    settings = area.Settings(columns=tuple(map(area_columns.find_column, columns)), seeds=seeds,
+                             vector_seed=arguments.seed, jobs=arguments.jobs, timeout=arguments.timeout)
+    store = Store(cache_folder(), warn=console.warn)
+    try:
+        with console.progress("measuring", len(area.circuits_of(rows))) as progress:
+            document = area.run(rows, settings, store=store, progress=progress)
+    finally:
+        store.close()
+    console.json({"bench": arguments.bench, **document})
+    area_report.report(document, console)
+    wrong, failed = area_report.mismatches(document), area_report.failures(document)
+    for line in (*wrong, *failed):
+        console.error(line)
+    return ExitCode.MISMATCH if wrong else ExitCode.TOOL if failed else ExitCode.DONE
 
 
 def _run_quantize(arguments: argparse.Namespace, console: Console) -> int:

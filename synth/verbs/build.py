@@ -1,12 +1,15 @@
 """``build``: measure an operator on every target, prove each mapped netlist, write the files."""
 
 import argparse
+import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
 from synth.console import Console
 from synth.errors import ExitCode, SynthError, UsageError
 from synth.operations import Operation
+from synth.verbs.build_recipes import fmax, report_band
 from synth.verbs.request import (
     add_check_arguments,
     add_operation_arguments,
@@ -23,47 +26,123 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the verb's arguments."""
     from synth.__main__ import positive
 
-    add_operation_arguments(parser)
+    add_operation_arguments(parser, automatic_pipeline=True)
     add_check_arguments(parser)
     add_target_arguments(parser)
     parser.add_argument("--device", metavar="NAME", help="device of the one --target, for placement")
     parser.add_argument("--seeds", metavar="N", type=positive("Seeds"), default=3,
                         help="placements to take the median Fmax of (default: 3)")
     parser.add_argument("--no-pnr", action="store_true", help="count by Yosys alone, without placement")
+    parser.add_argument("--mhz", metavar="F", type=_megahertz,
+                        help="clock that --pipeline auto has to reach: the median Fmax over the seeds")
+    parser.add_argument("--recipe", metavar="NAME",
+                        help="how Yosys is told to map the circuit, one of the target's (default: its default)")
+    parser.add_argument("--recipes", action="store_true",
+                        help="measure and check the operator under every recipe of each target, and show the band")
     parser.add_argument("--board", metavar="NAME",
                         help="also put the operator behind a UART on a board (icebreaker, ulx3s-25f) and write its "
                              "bitstream")
 
 
+def _megahertz(text: str) -> float:
+    """Read a clock in MHz, for argparse."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"Clock must be a positive number of MHz, not {text!r}")
+    return value
+
+
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Build; return the exit code."""
-    from synth.build import Builder, Plan, summary, write_outputs
-    from synth.folder import OutputFolder, storage_errors
+    from synth.build import Plan
+    from synth.pipeline_search import check_search
     from synth.store import Store, cache_folder
+    from synth.verbs.build_pipeline import find_stages
 
+    automatic, arguments.pipeline = arguments.pipeline is None, arguments.pipeline or 0
+    _check_options(arguments, automatic=automatic)
     operation, notes = operation_from(arguments)
     board = _board(arguments.board, operation)
     targets = chosen_targets(arguments, default=[board.target] if board else None)
+    for target in targets:
+        target.find_recipe(arguments.recipe)  # refuses what the target does not have, before any work
     plan = Plan(operation=operation, targets=targets, device=arguments.device,
                 seeds=() if arguments.no_pnr else range(arguments.seed, arguments.seed + arguments.seeds),
-                vector_seed=arguments.seed, jobs=arguments.jobs, timeout=arguments.timeout,
-                **check_options(arguments))
-    name = operation.folder_name() + (f"_{board.name}" if board else "")
+                vector_seed=arguments.seed, jobs=arguments.jobs, timeout=arguments.timeout, recipe=arguments.recipe,
+                every_recipe=arguments.recipes, **check_options(arguments))
+    if automatic:
+        check_search(plan)
+    search = None
+    store = Store(cache_folder(), warn=console.warn)
+    try:
+        if automatic:
+            for note in notes:
+                console.print(note)
+            notes = []
+            search = find_stages(plan, arguments.mhz, store=store, out=arguments.out, console=console)
+            if search.chosen is None:
+                console.json({**_head(operation), "pipeline_search": search.to_json()})
+                raise search.missed()
+            plan = dataclasses.replace(plan, operation=dataclasses.replace(operation, pipeline=search.chosen.pipeline))
+        return _build(plan, board, notes, arguments, console, store,
+                      {} if search is None else {"pipeline_search": search.to_json()})
+    finally:
+        store.close()
+
+
+def _check_options(arguments: argparse.Namespace, *, automatic: bool) -> None:
+    """Refuse options that do not go together."""
+    if automatic and arguments.mhz is None:
+        raise UsageError("Option --mhz must be given with --pipeline auto, not left out")
+    if arguments.mhz is not None and not automatic:
+        raise UsageError(f"Option --mhz must come with --pipeline auto, not with {arguments.pipeline} pipeline stages: "
+                         f"{arguments.mhz:g}")
+    if arguments.recipes and (arguments.recipe is not None or arguments.board is not None):
+        other = "--recipe" if arguments.recipe is not None else "--board"
+        raise UsageError(f"Option --recipes must come without {other}, since it is about all of them, not with it")
+
+
+def _head(operation: Operation) -> dict[str, Any]:
+    """Return what a document begins with: which operator it is about."""
+    return {"format": next(iter(operation.formats().values()), None),
+            "operation": operation.name, "parameters": operation.parameters()}
+
+
+def _build(plan: Any, board: Any, notes: list[str], arguments: argparse.Namespace, console: Console, store: Any,
+           further: dict[str, Any]) -> int:
+    """Build what is planned, and report it; return the exit code.
+
+    ``further`` is what the document holds beside the results.
+    """
+    from synth.build import Builder, summary
+    from synth.folder import OutputFolder, storage_errors
+    from synth.outputs import write_outputs
+    from synth.recipes.band import band
+
+    operation = plan.operation
+    name = operation.folder_name() + "".join(f"_{part}" for part in (board and board.name, plan.recipe) if part)
     output = OutputFolder(Path(arguments.out) if arguments.out else Path("build") / name)
     console.print(describe(operation, notes))
-    store = Store(cache_folder(), warn=console.warn)
     builder = Builder(plan, store=store)
     board_result: Any = None
     board_check: dict[str, Any] = {}
+    bands: list[dict[str, Any]] = []
     try:
         with output, storage_errors(output.folder):
             output.keep_failed()  # from here on there are logs worth a look
             with console.progress("building", builder.steps) as progress:
-                outcomes = builder.run(output.work, progress)
+                builder.run(output.work, progress)
+            outcomes = builder.chosen
+            bands = band(builder, output.work) if plan.every_recipe else []
             errors = [outcome.error for outcome in outcomes if outcome.error]
             mismatches = any((outcome.verification or {}).get("mismatches") for outcome in outcomes)
             if not errors and not mismatches:
                 write_outputs(builder, plan, store=store, work=output.work)
+                if plan.every_recipe:
+                    (output.work / "recipes.json").write_text(json.dumps(bands, indent=2) + "\n")
                 if board is not None:
                     board_result, board_check = _build_board(builder, board, output.work, arguments, console)
                     mismatches = bool(board_check["mismatches"])
@@ -71,13 +150,11 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
                     output.commit()
     except SynthError as error:
         raise _moved(error, output) from None
-    finally:
-        store.close()
     complete = not errors and not mismatches
-    document = {"format": next(iter(operation.formats().values()), None),
-                "operation": operation.name, "parameters": operation.parameters(),
-                "folder": str(output.folder if complete else output.failed),
-                "targets": [summary(outcome) for outcome in outcomes]}
+    document = {**_head(operation), "folder": str(output.folder if complete else output.failed),
+                "targets": [summary(outcome) for outcome in outcomes], **further}
+    if plan.every_recipe:
+        document["recipes"] = bands
     if board_result is not None:
         document["board"] = {**board_result.to_json(), "verification": board_check}
     console.json(document)
@@ -85,7 +162,9 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     for outcome in outcomes:
         if outcome.error is not None:
             console.error(f"{outcome.target.title}: {_moved(outcome.error, output)}")
-    if mismatches:
+    # A recipe that breaks the circuit is a result like the others, and one that nobody should overlook.
+    if mismatches or any(row["verification"].get("mismatches") for each in bands for row in each["recipes"]
+                         if "verification" in row):
         return ExitCode.MISMATCH
     if errors:
         return errors[0].exit_code
@@ -118,7 +197,8 @@ def _build_board(builder: Any, board: Any, work: Path, arguments: argparse.Names
     operation = builder.operation
     with console.progress(f"building for {board.name}", BUILD_STEPS + 1) as progress:
         result = build_board(operation.component, board, folder=work / "board", seed=arguments.seed,
-                             timeout=arguments.timeout, progress=progress, dsp=operation.dsp)
+                             timeout=arguments.timeout, progress=progress, dsp=operation.dsp,
+                             recipe=arguments.recipe)
         progress.start(f"{board.name}: asking the mapped netlist through its UART pins")
         check = check_board(result, operation.model, latency=builder.design.latency, seed=arguments.seed)
         progress.advance()
@@ -130,26 +210,21 @@ def _report(console: Console, document: dict[str, Any], operation: Operation, co
     for result in document["targets"]:
         if "error" in result:
             continue
-        rows.append([result["target"], result["source"], result["lut"], result["ff"], result["carry"], result["dsp"],
-                     result["bram"], _fmax(result["fmax_mhz"]), result["cells"], "yes" if result["cached"] else ""])
+        rows.append([result["target"], result["recipe_name"], result["source"], result["lut"], result["ff"],
+                     result["carry"], result["dsp"], result["bram"], fmax(result["fmax_mhz"]), result["cells"],
+                     "yes" if result["cached"] else ""])
         if result["note"]:
             notes.append((result["target"], result["note"]))
-    columns = ["target", "counted by", "LUT", "FF", "carry", "DSP", "BRAM", "Fmax MHz", "cells", "from store"]
+    columns = ["target", "recipe", "counted by", "LUT", "FF", "carry", "DSP", "BRAM", "Fmax MHz", "cells", "from store"]
     console.table("", columns, rows)
     for note in dict.fromkeys(text for _, text in notes):
         console.print(f"{', '.join(target for target, text in notes if text == note)}: {note}")
     for line in verdict(operation, document["targets"]):
         console.print(line)
+    report_band(console, document.get("recipes", []))
     if "board" in document:
         _report_board(console, document["board"])
     console.print(f"{'files' if complete else 'what was written before the failure'}: {document['folder']}")
-
-
-def _fmax(fmax: dict[str, Any] | None) -> str:
-    if fmax is None:
-        return "unknown"
-    seeds = f"{fmax['seeds']} seeds" if fmax["seeds"] > 1 else "1 seed"
-    return f"{fmax['median']:.1f} ({fmax['min']:.1f}–{fmax['max']:.1f}, {seeds})"
 
 
 def _report_board(console: Console, board: dict[str, Any]) -> None:

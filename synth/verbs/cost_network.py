@@ -162,7 +162,7 @@ def _report(costs: list[NetworkCost], boards: dict[str, dict[str, dict[str, tupl
         [cost.target, cost.macs, f"{cost.lut:,}", "–" if cost.lut_interval[0] == cost.lut_interval[1] else
          f"{cost.lut_interval[0]:,}–{cost.lut_interval[1]:,}", f"{cost.ff:,}", cost.dsp, cost.bram,
          f"{cost.interval_cycles:,}", f"{cost.moved_bytes:,}", f"{cost.lut_cycles:,.0f}",
-         "measured" if cost.provenance.value == "measured" else "predicted"] for cost in costs])
+         cost.provenance.value] for cost in costs])
     for cost in costs:
         beyond = [layer for layer in cost.layers if layer.mac.extrapolates]
         if beyond:

@@ -13,6 +13,8 @@ _PACKAGES = (
     ("amaranth", "the circuits", "amaranth", True),
     ("numpy", "the netlist engine", "numpy", True),
     ("llvmlite", "netlists as native code", "narrowgauge[native]", False),
+    ("bitwuzla", "proofs of netlists", "narrowgauge[prove]", False),
+    ("z3-solver", "proofs of netlists: floats of every size, and a second opinion", "narrowgauge[prove]", False),
     ("torch", "the quantizers, and their part of every verdict", "narrowgauge[torch]", False),
     ("scikit-learn", "the digits that the small networks are trained on", "narrowgauge[train]", False),
     ("Pillow", "networks on folders of images", "narrowgauge[train]", False),
@@ -47,13 +49,16 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Look and report; exit 3 if something is missing without which nothing works."""
     rows = [*_tools(), *_packages(), *_programs()]
     store, engine = _store(console), _engine()
+    recipes = _recipes()
     missing = [row["name"] for row in rows if row["required"] and not row["version"]]
-    console.json({"items": rows, "engine": engine, "store": store, "missing": missing})
+    console.json({"items": rows, "engine": engine, "store": store, "recipes": recipes, "missing": missing})
     console.table("", ["item", "version", "brings", "state"],
                   [[row["name"], row["version"] or "–", row["brings"], row["state"]] for row in rows])
     console.print(f"netlists run on {engine['name']}" + (
         f", instruction sets {', '.join(engine['instruction_sets'])}" if engine["instruction_sets"] else ""))
     console.print(f"store: {store['path']}, {store['state']}")
+    for target, text in recipes.items():
+        console.print(f"recipe for {target}: {text}")
     if missing:
         console.error(f"Installation must have {', '.join(missing)}, which are missing; "
                       f"pip install {' '.join(missing)}")
@@ -109,6 +114,18 @@ def _engine() -> dict[str, Any]:
         name = f"nothing: {error}"
     sets = [isa.value for isa in host_instruction_sets()] if has_llvm() else []
     return {"name": name, "instruction_sets": sets}
+
+
+def _recipes() -> dict[str, str]:
+    """Return each target's default recipe, and how it stands among the others over the library."""
+    from synth.recipes.evidence import read_evidence, standing
+    from synth.targets import TARGETS
+
+    try:
+        evidence = read_evidence()
+    except StorageError as error:
+        return {target.name: f"{target.recipe}; {error}" for target in TARGETS.values()}
+    return {target.name: standing(target, evidence) for target in TARGETS.values()}
 
 
 def _store(console: Console) -> dict[str, Any]:

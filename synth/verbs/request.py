@@ -10,8 +10,14 @@ from synth.operations import DEFAULT_RANDOM_BITS, FLAGS, OPERATIONS, Operation, 
 from synth.targets import TARGETS, Target, find_device, find_target
 
 
-def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments that describe an operator."""
+def add_operation_arguments(parser: argparse.ArgumentParser, *, automatic_pipeline: bool = False) -> None:
+    """Add the arguments that describe an operator.
+
+    Parameters
+    ----------
+    automatic_pipeline : bool
+        Whether ``--pipeline auto`` is taken, which is None.
+    """
     from synth.__main__ import natural, positive
 
     width = max(map(len, OPERATIONS))
@@ -69,9 +75,22 @@ def add_operation_arguments(parser: argparse.ArgumentParser) -> None:
                        help=f"one of {', '.join(policy.value for policy in OverflowPolicy)} (default: saturate)")
     group.add_argument("--random-bits", metavar="N", type=positive("Random bits"),
                        help=f"random bits of a stochastic rounding (default: {DEFAULT_RANDOM_BITS})")
-    group.add_argument("--pipeline", metavar="N", type=natural("Pipeline"), default=0,
-                       help="register stages (default: 0, combinational)")
+    group.add_argument("--structure", metavar="NAME",
+                       help="how the circuit is built, where it can be in several ways, such as normalise-product "
+                            "(default: the smallest one measured)")
+    group.add_argument("--pipeline", metavar="N", default=0,
+                       type=_stages_or_auto if automatic_pipeline else natural("Pipeline"),
+                       help="register stages (default: 0, combinational)" + (
+                           "; auto finds the fewest that reach --mhz on the one --target" if automatic_pipeline
+                           else ""))
     group.add_argument("--dsp", action="store_true", help="allow hard multipliers")
+
+
+def _stages_or_auto(text: str) -> int | None:
+    """Read a number of pipeline stages for argparse, None for ``auto``."""
+    from synth.__main__ import natural
+
+    return None if text == "auto" else natural("Pipeline")(text)
 
 
 def add_check_arguments(parser: argparse.ArgumentParser) -> None:
@@ -123,7 +142,7 @@ def operation_from(arguments: argparse.Namespace) -> tuple[Operation, list[str]]
     UsageError
         If an argument names nothing, or the parameters do not go together.
     """
-    names = ("op", *FLAGS, "rounding", "overflow", "random_bits", "pipeline", "dsp")
+    names = ("op", *FLAGS, "rounding", "overflow", "random_bits", "structure", "pipeline", "dsp")
     request = Request(**{name: getattr(arguments, name) for name in names})
     return request.operation(find_operation(arguments.op)), request.notes
 
@@ -167,7 +186,7 @@ def verdict(operation: Operation, results: Sequence[dict[str, Any]]) -> list[str
         if verification["skipped"]:
             line += f" (torch quantizer not asked: {verification['skipped']})"
         if verification["first_mismatch"]:
-            line += f"; first mismatch: {_mismatch(operation, verification['first_mismatch'])}"
+            line += f"; first mismatch: {describe_difference(operation, verification['first_mismatch'])}"
         lines.setdefault(line, []).append(TARGETS[result["target"]].title)
     return [f"{', '.join(titles)}: {line}" for line, titles in lines.items()]
 
@@ -185,8 +204,8 @@ def _coverage(operation: Operation, verification: Mapping[str, Any]) -> str:
     return f"{right:,} of {count:,} {'operand pairs' if pairs else 'vectors'} ({method})"
 
 
-def _mismatch(operation: Operation, first: Mapping[str, Any]) -> str:
-    """Describe the first mismatch of a netlist."""
+def describe_difference(operation: Operation, first: Mapping[str, Any]) -> str:
+    """Describe a mismatch of a netlist: ``inputs``, ``got`` and ``want``, and for a stream the ``rule`` it breaks."""
     if "rule" in first:
         where = f" in sequence {first['sequence']} before transfer {first['transfer']}" if "sequence" in first else ""
         text = f"{first['rule']}{where}"

@@ -1,9 +1,11 @@
 """``sweep``: measure many operators, resumably, into a table of costs."""
 
 import argparse
+import contextlib
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,19 +80,19 @@ def bits(text: str) -> range:
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
     """Sweep; return the exit code."""
-    from synth.cost.journal import Claims, Journal, journal_path
+    from synth.cost.journal import Claims, Entry, Journal, journal_path
     from synth.cost.measure import Settings
     from synth.cost.sweep import Sweep
     from synth.cost.table import Reason, read_table
 
-    targets = _targets(arguments.target)
+    targets = chosen(arguments.target)
     points = _selection(arguments).points()[:arguments.limit]
     if not points:
         raise UsageError("Selection must hold an operator, not none; fewer of --op, --fmt, --bits and --family leave "
                          "some")
     seeds = () if arguments.no_pnr else tuple(range(arguments.seed, arguments.seed + arguments.seeds))
     settings = Settings(seeds=seeds, vector_seed=arguments.seed, samples=arguments.samples, timeout=arguments.timeout)
-    journal = Journal(journal_path(), warn=console.warn)
+    journal: Journal[Entry] = Journal(journal_path(), warn=console.warn)
     sweep = Sweep(points, targets, settings, journal=journal, retry=arguments.retry,
                   claims=Claims(journal.path.with_name("claims")))
     if arguments.list:
@@ -115,7 +117,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     return ExitCode.DONE if worst is None else worst.exit_code
 
 
-def _targets(names: list[str]) -> list[Any]:
+def chosen(names: list[str]) -> list[Any]:
+    """Return the targets of these names, each of which may hold several with commas between; all for none.
+
+    Raises
+    ------
+    UsageError
+        If there is no such target.
+    """
     wanted = {find_target(name).name for item in names for name in item.split(",")}
     return [target for target in TARGETS.values() if not wanted or target.name in wanted]
 
@@ -135,19 +144,33 @@ def _selection(arguments: argparse.Namespace) -> Any:
 
 
 def _measure(arguments: argparse.Namespace, console: Console, sweep: Any, targets: list[Any]) -> None:
+    with (console.progress(f"measuring {sweep.missing:,} of {sweep.total:,} rows", sweep.missing) as progress,
+          provide_workers(arguments, console, targets, progress) as workers):
+        sweep.run(workers, progress)
+
+
+@contextlib.contextmanager
+def provide_workers(arguments: argparse.Namespace, console: Console, targets: list[Any],
+                    progress: Any) -> Iterator[Any]:
+    """Provide the workers that ``--scheduler`` or ``--jobs`` asks for, with tools that have compiled themselves.
+
+    Parameters
+    ----------
+    targets : list of Target
+        Those whose placers are going to be used.
+    """
     from synth.cost.workers import dask_workers, fitting_jobs, local_workers
 
-    with console.progress(f"measuring {sweep.missing:,} of {sweep.total:,} rows", sweep.missing) as progress:
-        if arguments.scheduler is not None:
-            with dask_workers(arguments.scheduler) as workers:
-                sweep.run(workers, progress)
-            return
-        jobs = fitting_jobs(arguments.jobs)
-        if jobs < arguments.jobs:
-            console.warn(f"Jobs must fit the memory that is available, not be {arguments.jobs}; {jobs} at a time")
-        compile_tools(targets, progress)
-        with local_workers(jobs) as workers:
-            sweep.run(workers, progress)
+    if arguments.scheduler is not None:
+        with dask_workers(arguments.scheduler) as workers:
+            yield workers
+        return
+    jobs = fitting_jobs(arguments.jobs)
+    if jobs < arguments.jobs:
+        console.warn(f"Jobs must fit the memory that is available, not be {arguments.jobs}; {jobs} at a time")
+    compile_tools(targets, progress)
+    with local_workers(jobs) as workers:
+        yield workers
 
 
 def _extend(out: Path, table: Any) -> None:

@@ -27,7 +27,7 @@ def silent(_: float) -> None:
 _KEPT_VECTORS = 1 << 26
 """Vectors up to which the reference's answers are kept for the next netlist; beyond it they are computed anew."""
 
-_STREAM_CYCLES = 32
+STREAM_CYCLES = 32
 """Cycles over which the vectors of a pipeline are spread; the rest are lanes beside each other."""
 
 
@@ -130,7 +130,7 @@ def _engine(netlist: Mapping[str, Any], name: str, vectors: Vectors, latency: in
     program = compile_netlist(read_netlist(netlist))
     if not latency:
         return make_engine_for(program, name, lanes=vectors.count)
-    lanes = min(vectors.count, BLOCK) // _STREAM_CYCLES
+    lanes = min(vectors.count, BLOCK) // STREAM_CYCLES
     return make_engine_for(program, name, lanes=lanes, passes=vectors.count // max(lanes, 1) + latency)
 
 
@@ -153,14 +153,14 @@ def _combinational(engine: Engine, model: Function, inputs: Inputs) -> dict[str,
 def _streamed(engine: Engine, model: Function, inputs: Inputs, latency: int) -> dict[str, Codes]:
     """Return a pipeline's answers, each lane fed a new vector every cycle."""
     count = len(next(iter(inputs.values())))
-    lanes = -(-count // _STREAM_CYCLES)
-    fed = {name: np.resize(codes, (_STREAM_CYCLES, lanes, *codes.shape[1:])) for name, codes in inputs.items()}
+    lanes = -(-count // STREAM_CYCLES)
+    fed = {name: np.resize(codes, (STREAM_CYCLES, lanes, *codes.shape[1:])) for name, codes in inputs.items()}
     simulation = engine.simulation(lanes)
     answers: dict[str, list[Codes]] = {name: [] for name in model.outputs}
-    for cycle in range(_STREAM_CYCLES + latency):
+    for cycle in range(STREAM_CYCLES + latency):
         # The next operands are there before the answer is read, so that too few registers show as well.
         for name, port in model.inputs.items():
-            simulation.set_planes(name, pack_fields({name: port}, {name: fed[name][cycle % _STREAM_CYCLES]}))
+            simulation.set_planes(name, pack_fields({name: port}, {name: fed[name][cycle % STREAM_CYCLES]}))
         if cycle >= latency:
             for name, port in model.outputs.items():
                 answers[name].append(unpack_fields({name: port}, simulation.get_planes(name), lanes)[name])

@@ -28,6 +28,9 @@ _CYCLES = 3
 _PATIENCE = 4096
 """Cycles without any transfer after which a netlist counts as stuck."""
 
+_REPORT_CYCLES = 16
+"""How often a check says how far it is."""
+
 
 @dataclass
 class _Progress:
@@ -64,20 +67,44 @@ def check_stream(netlist: Mapping[str, Any], transfers: Transfers, *, latency: i
     """
     program = compile_netlist(read_netlist(netlist))
     runner = make_engine_for(program, engine, lanes=transfers.sequences, passes=_CYCLES * transfers.count)
-    checker = _Checker(runner.simulation(transfers.sequences), transfers, (latency, interval), seed,
-                       bool(program.clocks))
+    checker = SequenceChecker(runner.simulation(transfers.sequences), transfers, latency=latency, interval=interval,
+                              seed=seed)
     return {"engine": runner.name, **checker.run(report)}
 
 
-class _Checker:
-    def __init__(self, simulation: Simulation, transfers: Transfers, timing: tuple[int, int | None], seed: int,
-                 clocked: bool) -> None:
-        self._simulation, self._transfers, (self._latency, self._interval) = simulation, transfers, timing
-        self._clocked = clocked
+class SequenceChecker:
+    """Drives a simulation through sequences, a lane each, and compares what it does.
+
+    Parameters
+    ----------
+    simulation : Simulation
+        Of as many lanes as there are sequences; its further inputs, if it has any, are set already.
+    transfers : Transfers
+    latency, interval : int, cycles
+        As for :func:`check_stream`.
+    seed : int
+        Of the stalls.
+    part : (int array, int), optional
+        Which sequences ``transfers`` holds (see :meth:`Transfers.take`), and of how many. Each of them has the stalls
+        then that it has among all of them.
+
+    Attributes
+    ----------
+    failed : bool array
+        The sequences of which something was found to be wrong so far.
+    """
+
+    def __init__(self, simulation: Simulation, transfers: Transfers, *, latency: int, interval: int | None, seed: int,
+                 part: tuple[NDArray[np.int64], int] | None = None) -> None:
+        self._simulation, self._transfers = simulation, transfers
+        self._latency, self._interval = latency, interval
+        self._clocked = bool(simulation.program.clocks)
         self._generator = np.random.default_rng(seed)
         count = transfers.sequences
         self._all = np.arange(count)
-        kind = self._all % 8
+        self._columns, self._of = part or (self._all, count)
+        self.failed = np.zeros(count, dtype=bool)
+        kind = self._columns % 8
         self._offers, self._takes = np.array(_OFFERS)[kind], np.array(_TAKES)[kind]
         self._bursty = np.isin(kind, _BURSTS)
         self._steady = np.isin(kind, _NEVER_STALL)
@@ -91,24 +118,36 @@ class _Checker:
         self._violations: dict[str, int] = {}
         self._first: Json | None = None
         self._compared = self._stalls = self._resets = self._latencies = 0
+        self._cycles = self._idle = 0
 
-    def run(self, report: Report) -> Json:
+    def advance(self, cycles: int | None = None) -> bool:
+        """Run some cycles, by default all that are left; return whether that was less than the whole check."""
         transfers, at = self._transfers, self._at
         total = transfers.produced[-1]
-        cycle = idle = 0
-        while idle < _PATIENCE and (np.any(at.next < transfers.count) or np.any(at.taken < total)):
-            moved = self._cycle(cycle)
-            cycle, idle = cycle + 1, 0 if moved else idle + 1
-            report(float(np.mean(at.next)) / transfers.count)
+        stop = None if cycles is None else self._cycles + cycles
+        while self._idle < _PATIENCE and (np.any(at.next < transfers.count) or np.any(at.taken < total)):
+            if self._cycles == stop:
+                return True
+            moved = self._cycle(self._cycles)
+            self._cycles, self._idle = self._cycles + 1, 0 if moved else self._idle + 1
         for extra in range(self._latency + 4):  # nothing may follow the last result
-            self._cycle(cycle + extra)
+            self._cycle(self._cycles + extra)
+        self.failed |= (at.taken < total) | (at.next < transfers.count)
+        return False
+
+    def run(self, report: Report) -> Json:
+        """Run the whole check; return what :func:`check_stream` does, but for the engine."""
+        transfers, at = self._transfers, self._at
+        total = transfers.produced[-1]
+        while self.advance(_REPORT_CYCLES):
+            report(float(np.mean(at.next)) / transfers.count)
         missing = int(np.sum(total - np.minimum(at.taken, total))) + int(np.sum(transfers.count - at.next))
         self._blame("missing results or transfers", missing, self._all[:0])
         record = references(transfers.torch)
         return {"method": "sequences", "vectors": self._compared,
                 "mismatches": sum(self._violations.values()) + record["quantizer"]["differing"], **record,
                 "transfers": int(np.sum(at.next)), "sequences": transfers.sequences, "resets": self._resets,
-                "stalls": self._stalls, "cycles": cycle, "latency_checked": self._latencies,
+                "stalls": self._stalls, "cycles": self._cycles, "latency_checked": self._latencies,
                 "violations": {rule: count for rule, count in self._violations.items() if count},
                 "first_mismatch": self._first}
 
@@ -121,7 +160,7 @@ class _Checker:
         number = np.minimum(at.next, transfers.count - 1)
         due = inside & transfers.resets[number, self._all] & ~at.reset_done
         # A reset waits a while, so that some of what it cuts off has come out and some has not.
-        reset = due & (self._generator.random(len(due)) < 0.3)
+        reset = due & (self._generator.random(self._of)[self._columns] < 0.3)
         offer &= inside & ~due
         take &= ~reset
         simulation.set("rst", reset)
@@ -153,9 +192,9 @@ class _Checker:
 
     def _wishes(self) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return which sequences offer a transfer, and which take a result."""
-        count = len(self._all)
-        draws = self._generator.random((2, count)) < np.stack([self._offers, self._takes])
-        turns = self._generator.random((2, count)) < 1 / 12
+        shape = 2, self._of
+        draws = self._generator.random(shape)[:, self._columns] < np.stack([self._offers, self._takes])
+        turns = self._generator.random(shape)[:, self._columns] < 1 / 12
         self._willing = np.where(self._bursty, self._willing ^ turns, draws)
         return self._willing[0].copy(), self._willing[1].copy()
 
@@ -199,6 +238,7 @@ class _Checker:
     def _blame(self, rule: str, count: int, sequences: NDArray[np.int64], got: Mapping[str, Codes] | None = None
                ) -> None:
         self._violations[rule] = self._violations.get(rule, 0) + count
+        self.failed[sequences] = True
         if not count or self._first is not None:
             return
         self._first = {"rule": rule}

@@ -1,7 +1,7 @@
 """Sequences of transfers for a circuit with memory: what comes in, where a reset falls, and what has to come out."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,18 @@ from synth.verify.vectors import random_codes, random_corners
 
 MAX_TRANSFERS = 256
 """Transfers of each sequence, where there are enough sequences for as many as are wanted in all."""
+
+OVERFLOW_TERMS = 4
+"""How many times the longest exact sum of an accumulator its sequences are, so that its register wraps around."""
+
+LONG_SEQUENCES = 512
+"""Sequences that there are at least, where they are longer for that: one of every kind, as the numbers below say."""
+
+_OPERANDS, _CONSTANT, _CANCELLING, _EXTREME = 7, 2, 4, 6
+"""Kinds of operands, which take turns every eight sequences."""
+
+_FRAMES, _ALWAYS_LAST = 6, (2, 5)
+"""Manners of sums, which do as well, and those of them in which every transfer asks for a result."""
 
 RESET_PROBABILITY = 1 / 48
 """Of a reset before a transfer, in the sequences that have any."""
@@ -79,13 +91,23 @@ class Transfers:
         """Number of sequences."""
         return int(self.resets.shape[1])
 
+    def take(self, columns: NDArray[np.int64]) -> "Transfers":
+        """Return these sequences alone, in this order; one may be there several times."""
+        taken: dict[str, Mapping[str, Codes]] = {
+            name: {field: codes[:, columns] for field, codes in getattr(self, name).items()}
+            for name in ("inputs", "wanted")}
+        return replace(self, inputs=taken["inputs"], wanted=taken["wanted"], resets=self.resets[:, columns],
+                       causes=self.causes[:, columns], ranks=self.ranks[:, columns],
+                       produced=self.produced[:, columns])
+
 
 def stream_transfers(model: Stream, *, seed: int, samples: int, stimulus: Stimulus | None = None) -> Transfers:
     """Make sequences for a stream operation and let its reference answer them.
 
-    Operands are uniform, corners, of one sign, cancelling their predecessors, or, for a pair of at most 16 bits, every
-    pair as a sum of its own. Sums are short, long, running, dropped before they end, or as long as the sequence;
-    resets fall into two of every eight sequences.
+    Operands are uniform, corners, one code again and again, the largest or smallest one again and again, cancelling
+    their predecessors, or, for a pair of at most 16 bits, every pair as a sum of its own. Sums are short, long,
+    running, dropped before they end, or as long as the sequence; where a register is made for sums of so many terms,
+    sequences go on until it wraps. Resets fall into two of every eight sequences.
 
     Parameters
     ----------
@@ -97,7 +119,8 @@ def stream_transfers(model: Stream, *, seed: int, samples: int, stimulus: Stimul
         What more they have to be.
     """
     stimulus = stimulus or Stimulus()
-    transfers = max(min(MAX_TRANSFERS, samples), stimulus.transfers)
+    longest = min(OVERFLOW_TERMS * (getattr(model, "terms", None) or 0), samples // LONG_SEQUENCES)
+    transfers = max(min(MAX_TRANSFERS, samples), longest, stimulus.transfers)
     sequences = -(-samples // transfers)
     if stimulus.transfers > 1:
         sequences = max(sequences, MIN_SEQUENCES)
@@ -124,24 +147,32 @@ def _operands(name: str, port: Port, generator: np.random.Generator, shape: tupl
     lanes: tuple[int, ...] = () if port.lanes is None else (port.lanes,)
     codes = random_codes(port, generator, count).reshape(*shape, *lanes)
     corners = random_corners(port, generator, count).reshape(*shape, *lanes)
-    kind = np.arange(shape[1]) // 8 % 6
+    kind = np.arange(shape[1]) // 8 % _OPERANDS
     codes[:, kind == 1] = corners[:, kind == 1]
     if port.format is not None:
         # One code again and again, so that sums grow to their limits.
-        constant = kind == 2
+        constant = kind == _CONSTANT
         codes[:, constant] = corners[:1, constant]
+        ends = np.array([port.format.encode(port.format.max_finite), port.format.encode(port.format.min_finite)],
+                        dtype=codes.dtype)
+        # From a small number on, so that a register goes through sums of which it is the lowest digits.
+        extreme = kind == _EXTREME
+        codes[1:, extreme] = ends[generator.integers(0, 2, (int(extreme.sum()), *lanes))]
+        if name == "a":
+            codes[0, extreme] = 1
         mixed = (kind == 3) & (generator.random(shape) < 0.5)
         codes[mixed] = corners[mixed]
     return codes
 
 
 def _frame(inputs: dict[str, Codes], generator: np.random.Generator) -> None:
-    """Set ``first`` and ``last``: a new manner of sums every eight sequences, five against six of operands."""
+    """Set ``first`` and ``last``: a new manner of sums every eight sequences, six against seven of operands."""
     transfers, sequences = inputs["first"].shape
-    style = np.arange(sequences) // 8 % 5
+    style = np.arange(sequences) // 8 % _FRAMES
     draw = generator.random((2, transfers, sequences))
     chance = np.select([style == 0, style == 1, style == 2], [0.3, 0.06, 0.02], 0.0)
-    first, last = draw[0] < chance, draw[1] < np.where(style == 2, 1.0, chance)   # style 2: running sums
+    # Styles 2 and 5 are running sums, the latter without an end.
+    first, last = draw[0] < chance, draw[1] < np.where(np.isin(style, _ALWAYS_LAST), 1.0, chance)
     frame = generator.integers(1, 40, sequences)
     place = np.arange(transfers)[:, None] % frame
     framed = style == 3  # sums of one length, back to back
@@ -151,12 +182,12 @@ def _frame(inputs: dict[str, Codes], generator: np.random.Generator) -> None:
 
 
 def _cancel(ports: Mapping[str, Port], inputs: dict[str, Codes]) -> None:
-    """Let every second pair undo its predecessor, in the sequences of kind 4."""
+    """Let every second pair undo its predecessor, in the sequences of their kind."""
     names = [name for name in ("b", "a") if name in ports and ports[name].format is not None]
     if len(names) < 2:
         return
     transfers, sequences = inputs["b"].shape[:2]
-    cancelling = np.flatnonzero(np.arange(sequences) // 8 % 6 == 4)
+    cancelling = np.flatnonzero(np.arange(sequences) // 8 % _OPERANDS == _CANCELLING)
     odd = np.arange(1, transfers, 2)
     where = np.ix_(odd, cancelling)
     before = np.ix_(odd - 1, cancelling)

@@ -21,7 +21,7 @@ def map_component(component, target, folder, *, dsp=True):
         Whether hard multipliers may be used.
     """
     family = TARGETS[target]
-    design = flow.elaborate(component, platform_of(target) if dsp else None)
+    design = flow.elaborate(component, platform_of(target, dsp=dsp))
     store = Store(folder / "store", warn=print)
     try:
         mapped = flow.synthesize(design, family, store=store, folder=folder, dsp=dsp, timeout=600)

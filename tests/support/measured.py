@@ -2,10 +2,11 @@
 
 from synth.cost.point import Point
 from synth.cost.samples import LUT_INPUTS, Quantity
+from synth.cost.sources import sources_digest
 from synth.cost.table import Conditions, Measured, Table
 
-CONDITIONS = Conditions(device=None, recipe="synth", tools=(("yosys", "0", ""),), sources="", seeds=(1,), samples=16,
-                        vector_seed=1)
+CONDITIONS = Conditions(device=None, recipe="synth", tools=(("yosys", "0", ""),), sources=sources_digest(), seeds=(1,),
+                        samples=16, vector_seed=1)
 
 FORMATS = ("minifloat_e2m1", "minifloat_e2m2", "minifloat_e3m1", "minifloat_e2m3", "minifloat_e3m2", "minifloat_e4m1",
            "minifloat_e3m3", "minifloat_e4m2", "minifloat_e2m5", "minifloat_e3m4", "minifloat_e4m3", "minifloat_e5m2",

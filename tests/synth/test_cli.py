@@ -54,17 +54,18 @@ def fake_yosys(tmp_path, monkeypatch):
 
 @needs_ice40
 def test_build_writes_what_it_says(capsys, workplace):
-    result = call(capsys, "build", "--fmt", "e2m1", "--target", "ice40,xc7", "--seeds", "2", "--quiet")
+    result = call(capsys, "build", "--fmt", "e2m1", "--target", "ice40,xc7", "--seeds", "2", "--quiet",
+                  "--structure", "normalise-operands")
     assert result.code == 0
     assert "e2m1 means float4_e2m1fn (maximum 6)" in result.out
     assert "256 of 256 operand pairs (exhaustive) of the mapped netlist agree with the" in result.out
     assert "counts by Yosys alone: there is no open placer for this family" in result.out
-    folder = workplace / "build" / "multiply_float4_e2m1fn"
+    name = "multiply_float4_e2m1fn_normalise-operands"
+    folder = workplace / "build" / name
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
         "ice40/mapped.json", "ice40/nextpnr-1.log", "ice40/nextpnr-2.log", "ice40/yosys.log", "measurement.json",
-        "measurement.schema.json", "multiply_float4_e2m1fn.il", "multiply_float4_e2m1fn.v", "xc7/mapped.json",
-        "xc7/yosys.log"]
-    assert "module multiply_float4_e2m1fn(" in (folder / "multiply_float4_e2m1fn.v").read_text()
+        "measurement.schema.json", f"{name}.il", f"{name}.v", "xc7/mapped.json", "xc7/yosys.log"]
+    assert "module multiply_float4_e2m1fn_normalise_operands(" in (folder / f"{name}.v").read_text()
     assert str(workplace) not in "".join(path.read_text() for path in folder.glob("*.*"))
 
 
@@ -306,9 +307,9 @@ def test_a_wrong_request_is_refused_in_one_line(capsys, workplace, arguments, te
 
 
 @pytest.mark.parametrize(("arguments", "text"), [
-    (["bake"], "Verb must be one of formats, build, verify, native, cost, sweep, explore, papers, bench, flash, "
+    (["bake"], "Verb must be one of formats, build, verify, native, cost, sweep, tune, explore, papers, bench, flash, "
      "doctor, not 'bake'"),
-    (["bench", "memory"], "Bench must be one of quantize, ptq, native, not 'memory'"),
+    (["bench", "memory"], "Bench must be one of quantize, ptq, native, area, not 'memory'"),
     (["build", "--fmt", "e4m3", "--frobnicate"], "unrecognized arguments: --frobnicate"),
 ])
 def test_a_wrong_word_is_refused(capsys, arguments, text):

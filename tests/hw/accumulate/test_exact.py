@@ -7,6 +7,7 @@ from amaranth.back import rtlil
 from amaranth.sim import Simulator
 
 from hw.accumulate.exact import ExactMultiplyAccumulator, ExactSum
+from hw.arith.exact_structure import ExactStructure
 from sw.formats import OverflowPolicy, RoundingMode, parse
 from sw.reference.emac import ExactMultiplyAccumulate
 from tests.support import gates
@@ -81,6 +82,13 @@ def test_lanes_widths_and_pipelines(tmp_path):
         make("float6_e3m2fn", lanes=3, pipeline=1), make("int4", lanes=4, accumulator_width=20),
         make("float6_e3m2fn", accumulator_width=71), make("float8_e4m3fn", hard_multiplier=True),
     ], tmp_path, cycles=30, minimum=150)
+
+
+def test_every_structure(tmp_path):
+    check([make(*names, structure=structure, pipeline=pipeline, lanes=lanes)
+           for names, pipeline, lanes in ((("float6_e3m2fn",), 0, None), (("float4_e2m1fn", "float8_e5m2"), 1, 2),
+                                          (("posit<6,1>", "int4", "posit<8,0>"), 2, None))
+           for structure in ExactMultiplyAccumulator.structures(make(*names).model)], tmp_path, cycles=30, minimum=150)
 
 
 def extremes(port, count, rng):
@@ -189,6 +197,9 @@ def test_properties():
     assert (component.model.rounding, component.model.overflow) == (RoundingMode.STOCHASTIC, OverflowPolicy.WRAP)
     assert (component.model.random_bits, component.pipeline, component.latency) == (3, 2, 4)
     assert component.hard_multiplier is True
+    assert component.structure is ExactStructure.INVERT_EARLY
+    assert make("int8").structure is ExactStructure.INVERT_LATE
+    assert make("float8_e4m3fn", structure=ExactStructure.TABLES).structure is ExactStructure.TABLES
     assert component.model == ExactMultiplyAccumulate(
         a=E4M3, b=INT4, result=parse("int8"), c=parse("int8"), lanes=2, terms=10, rounding=RoundingMode.STOCHASTIC,
         overflow=OverflowPolicy.WRAP, random_bits=3, accumulator_width=60)
@@ -208,6 +219,9 @@ def test_properties():
     ((E4M3, E4M3, E4M3), {"overflow": OverflowPolicy.WRAP}, ValueError, "Overflow policy must be saturate or infinity"),
     ((E4M3,), {"pipeline": -1}, ValueError, "Pipeline must be between 0 and 64 register stages, not -1"),
     ((E4M3,), {"hard_multiplier": 1}, TypeError, "Hard multiplier must be True or False, not 1"),
+    ((E4M3,), {"structure": "tables"}, TypeError, "Structure must be an ExactStructure, not 'tables'"),
+    ((INT4,), {"structure": ExactStructure.TABLES}, ValueError,
+     "Structure must be one that suits the operands, .*, not ExactStructure.TABLES"),
 ])
 def test_wrong_parameters(arguments, parameters, error, message):
     with pytest.raises(error, match=message):

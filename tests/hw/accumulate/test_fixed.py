@@ -148,6 +148,22 @@ def test_one_dsp_block_holds_a_16_bit_product_and_computes_what_the_reference_do
     assert_sum_right(mapped.document(), model)
 
 
+class Family:
+    """A platform whose blocks take products of at least 9 bits."""
+
+    @staticmethod
+    def takes_product(a_width, b_width):
+        return a_width + b_width >= 9
+
+
+@pytest.mark.parametrize(("fmt", "in_block"), [(INT4, False), (INT8, True)])
+def test_a_product_too_narrow_for_a_block_is_summed_as_one_of_gates(fmt, in_block):
+    model = MultiplyAccumulate(a=fmt, b=fmt, result=fmt, terms=9)
+    hard, soft = (elaborate(FixedSum(model, product_registers=1, hard_multiplier=hard), Family()).rtlil
+                  for hard in (True, False))
+    assert (hard != soft) == in_block
+
+
 def assert_sum_right(netlist, model):
     lanes, rng = 64, np.random.default_rng(5)
     simulation = NumpyEngine(compile_netlist(read_netlist(netlist))).simulation(lanes)

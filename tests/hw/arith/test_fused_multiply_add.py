@@ -138,7 +138,17 @@ def test_properties_and_defaults():
     ("posit<8,1>", FusedStructure.NORMALISE_OPERANDS), ("int8", FusedStructure.NORMALISE_OPERANDS),
 ])
 def test_default_structure(name, structure):
-    assert fused(name).structure is structure
+    assert FusedMultiplyAdd.structures(fused(name).model)[0] is structure
+
+
+def test_structures_that_build_the_same_circuit_are_offered_once():
+    offered = {name: FusedMultiplyAdd.structures(fused(name).model) for name in (
+        "int8", "posit<8,1>", "float8_e4m3fn:subnormals=flushed", "float16", "float4_e2m1fn")}
+    assert offered == {
+        "int8": (FusedStructure.NORMALISE_OPERANDS,), "posit<8,1>": (FusedStructure.NORMALISE_OPERANDS,),
+        "float8_e4m3fn:subnormals=flushed": (FusedStructure.NORMALISE_OPERANDS,),
+        "float16": (FusedStructure.NORMALISE_SUM, FusedStructure.NORMALISE_OPERANDS),
+        "float4_e2m1fn": (FusedStructure.NORMALISE_SUM, FusedStructure.NORMALISE_OPERANDS, FusedStructure.TRUTH_TABLE)}
 
 
 @pytest.mark.parametrize(("arguments", "parameters", "error", "message"), [

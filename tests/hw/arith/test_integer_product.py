@@ -1,11 +1,19 @@
 # amaranth: UnusedElaboratable=no
 import numpy as np
 import pytest
+from amaranth.back import rtlil
 from amaranth.hdl import Module, Shape, unsigned
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
-from hw.arith.integer_product import multiply_booth, multiply_columns, multiply_integers, multiply_rows
+from hw.arith.integer_product import (
+    multiply_booth,
+    multiply_columns,
+    multiply_digits,
+    multiply_integers,
+    multiply_looked_up,
+    multiply_rows,
+)
 from tests.support import gates
 
 
@@ -56,3 +64,28 @@ def test_columns_of_unsigned_integers(tmp_path):
 
 def test_rows_of_unsigned_integers(tmp_path):
     assert_multiplies([(unsigned(a), unsigned(b)) for a in (1, 2, 5, 6) for b in (1, 3, 4, 7)], multiply_rows, tmp_path)
+
+
+def test_digits_of_unsigned_integers(tmp_path):
+    assert_multiplies([(unsigned(4), unsigned(4))], multiply_digits, tmp_path)
+
+
+def test_unsigned_integers_looked_up(tmp_path):
+    assert_multiplies([(unsigned(a), unsigned(b)) for a in (1, 2, 3, 4) for b in (1, 2, 3, 4)], multiply_looked_up,
+                      tmp_path)
+
+
+class Family:
+    """A platform whose blocks take factors of at least 3 bits."""
+
+    @staticmethod
+    def takes_product(a_width, b_width):
+        return min(a_width, b_width) >= 3
+
+
+@pytest.mark.parametrize(("platform", "width", "left_to_synthesis"), [
+    (None, 2, True), (object(), 2, True), (Family(), 2, False), (Family(), 3, True)])
+def test_products_too_narrow_for_a_block_are_built_from_gates(platform, width, left_to_synthesis):
+    shape = unsigned(width)
+    product = Product(shape, shape, lambda m, a, b: multiply_integers(m, a, b, hard_multiplier=True, platform=platform))
+    assert ("cell $mul" in rtlil.convert(product, emit_src=False)) == left_to_synthesis

@@ -31,7 +31,8 @@ def test_all_rounding_modes_and_overflow_policies(name, tmp_path):
     assert_exhaustively_right(all_modes(parse(name)), tmp_path)
 
 
-@pytest.mark.parametrize("structure", Structure)
+@pytest.mark.parametrize("structure", [Structure.NORMALISE_OPERANDS, Structure.NORMALISE_PRODUCT,
+                                       Structure.TRUTH_TABLE])
 def test_every_structure_in_all_modes(structure, tmp_path):
     names = ("float4_e2m1fn", "p3109_k4p2se", "fixed<4,2>", "float4_e1m2fn:subnormals=flushed")
     multipliers = [multiplier for name in names
@@ -209,9 +210,21 @@ def test_operand_b_and_result_default_to_a():
     ("float4_e2m1fn", Structure.TRUTH_TABLE), ("int3", Structure.TRUTH_TABLE), ("int4", Structure.NORMALISE_PRODUCT),
     ("float6_e2m3fn", Structure.NORMALISE_PRODUCT), ("float16", Structure.NORMALISE_PRODUCT),
     ("float8_e4m3fn", Structure.NORMALISE_OPERANDS), ("bfloat16", Structure.NORMALISE_OPERANDS),
+    ("float8_e5m2", Structure.SIGNIFICAND_TABLES), ("float8_e4m3fn:subnormals=flushed", Structure.SIGNIFICAND_TABLES),
+    ("float6_e2m3fn:subnormals=flushed", Structure.SIGNIFICAND_TABLES),
 ])
 def test_default_structure(name, structure):
-    assert Multiplier(parse(name)).structure is structure
+    assert Multiplier.structures(Multiplier(parse(name)).model)[0] is structure
+
+
+def test_structures_that_build_the_same_circuit_are_offered_once():
+    offered = {name: set(Multiplier.structures(Multiplier(parse(name)).model)) for name in (
+        "int8", "posit<8,1>", "float8_e8m0fnu", "float8_e4m3fn:subnormals=flushed", "float8_e3m4")}
+    assert offered == {
+        "int8": {Structure.NORMALISE_PRODUCT}, "posit<8,1>": {Structure.NORMALISE_OPERANDS},
+        "float8_e8m0fnu": {Structure.NORMALISE_OPERANDS},
+        "float8_e4m3fn:subnormals=flushed": {Structure.NORMALISE_OPERANDS, Structure.SIGNIFICAND_TABLES},
+        "float8_e3m4": {Structure.NORMALISE_OPERANDS, Structure.NORMALISE_PRODUCT}}
 
 
 @pytest.mark.parametrize(("arguments", "parameters", "error", "message"), [

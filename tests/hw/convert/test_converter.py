@@ -111,7 +111,16 @@ def test_properties():
 ])
 def test_default_structure(a, result, random_bits, structure):
     mode = RoundingMode.STOCHASTIC if random_bits else RoundingMode.NEAREST_EVEN
-    assert converter(a, result, rounding=mode, random_bits=random_bits).structure is structure
+    assert Converter.structures(converter(a, result, rounding=mode, random_bits=random_bits).model)[0] is structure
+
+
+def test_structures_that_build_the_same_circuit_are_offered_once():
+    offered = {names: set(Converter.structures(converter(*names).model)) for names in (
+        ("int16", "int8"), ("posit<16,1>", "float16"), ("float16", "float8_e4m3fn"))}
+    assert offered == {
+        ("int16", "int8"): {ConverterStructure.NORMALISE_RESULT},
+        ("posit<16,1>", "float16"): {ConverterStructure.NORMALISE_OPERAND},
+        ("float16", "float8_e4m3fn"): {ConverterStructure.NORMALISE_OPERAND, ConverterStructure.NORMALISE_RESULT}}
 
 
 @pytest.mark.parametrize(("arguments", "parameters", "error", "message"), [

@@ -6,6 +6,7 @@ import pytest
 from amaranth.back import rtlil
 from amaranth.sim import Simulator
 
+from hw.arith.exact_structure import ExactStructure
 from hw.dot.dot_product import DotAccumulator, DotProduct
 from sw.formats import OverflowPolicy, RoundingMode, parse
 from sw.reference.dot import Dot, DotAccumulate
@@ -81,6 +82,32 @@ def test_every_pair_of_vectors_of_two_small_codes(tmp_path):
         assert_function_right(component, circuit, inputs, str(component.model))
 
 
+@pytest.mark.parametrize("names", [
+    ("float4_e2m1fn",), ("float6_e2m3fn",), ("float6_e3m2fn",), ("minifloat_e5m2",), ("posit<6,1>",),
+    ("int4", "float6_e3m2fn"), ("uint4", "float4_e3m0fn"),
+    *(pytest.param(names, marks=pytest.mark.slow) for names in (
+        ("float8_e4m3fn",), ("minifloat_e4m3",), ("float8_e5m2",), ("float8_e4m3fnuz", "posit<5,1>"),
+        ("float6_e3m2fn:subnormals=flushed", "float8_e3m4"), ("dlfloat8", "int3"),
+        ("float8_e8m0fnu", "float4_e2m1fn"))),
+], ids="-".join)
+def test_every_pair_of_codes_in_every_structure(names, tmp_path):
+    model = make(*names, lanes=1).model
+    components = [make(*names, lanes=1, structure=structure) for structure in DotProduct.structures(model)]
+    assert len(components) >= 4
+    index = np.arange(1 << model.a.width + model.b.width, dtype=np.uint64)
+    inputs = {"a": index[:, None] & np.uint64((1 << model.a.width) - 1),
+              "b": index[:, None] >> np.uint64(model.a.width)}
+    for component, circuit in zip(components, gates.build(components, tmp_path), strict=True):
+        assert_function_right(component, circuit, inputs, f"{model}, {component.structure}")
+
+
+def test_several_lanes_in_every_structure(tmp_path):
+    check([make(name, result=result, lanes=lanes, structure=structure)
+           for name, result, lanes in (("float6_e2m3fn", None, 3), ("float6_e3m2fn", "float8_e5m2", 4),
+                                       ("float8_e5m2", None, 2))
+           for structure in DotProduct.structures(make(name, lanes=lanes).model)], tmp_path)
+
+
 @pytest.mark.parametrize("pipeline", [2, 5])
 def test_pipeline_delays_every_result_by_its_latency(pipeline, tmp_path):
     components = [make("float6_e2m3fn", result="float8_e4m3fn", lanes=2, pipeline=pipeline),
@@ -144,6 +171,9 @@ def test_properties():
     assert (component.model.rounding, component.model.overflow) == (RoundingMode.STOCHASTIC, OverflowPolicy.WRAP)
     assert (component.model.random_bits, component.pipeline, component.latency, component.lanes) == (3, 2, 2, 2)
     assert component.hard_multiplier is True
+    assert component.structure is ExactStructure.INVERT_EARLY
+    assert make("int8").structure is ExactStructure.INVERT_LATE
+    assert make("int4", "float4_e2m1fn", structure=ExactStructure.TABLES).structure is ExactStructure.TABLES
     assert component.model == Dot(a=E4M3, b=INT4, result=parse("int8"), lanes=2, rounding=RoundingMode.STOCHASTIC,
                                   overflow=OverflowPolicy.WRAP, random_bits=3)
     assert make("int8", lanes=8).model.b == parse("int8")
@@ -159,6 +189,9 @@ def test_properties():
     (lambda: DotProduct(E4M3, lanes=0), ValueError, "Lane count must be between 1 and 65536, not 0"),
     (lambda: DotProduct(E4M3, lanes=2, pipeline=65), ValueError, "Pipeline must be between 0 and 64 .* not 65"),
     (lambda: DotProduct(E4M3, lanes=2, hard_multiplier=0), TypeError, "Hard multiplier must be True or False, not 0"),
+    (lambda: DotProduct(E4M3, lanes=1, structure="tables"), TypeError, "Structure must be an ExactStructure, not 'tab"),
+    (lambda: DotProduct(E4M3, lanes=2, structure=ExactStructure.SELECT_BLOCKS), ValueError,
+     "Structure must be one that suits the operands, .*, not ExactStructure.SELECT_BLOCKS"),
     (lambda: DotAccumulator(E4M3, accumulator=None, lanes=2), TypeError, "Accumulator format must be a .* not None"),
     (lambda: DotAccumulator(E4M3, accumulator=E4M3, lanes=2, preload=2), TypeError, "Preload must be True or False, "),
 ])

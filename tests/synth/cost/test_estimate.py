@@ -8,6 +8,8 @@ from synth.cost.model import CostModel
 from synth.cost.point import Point
 from synth.cost.table import Failed, Reason, Table
 from synth.errors import UsageError
+from synth.flow import elaborate
+from synth.primitives import platform_of
 from tests.support.measured import CONDITIONS, accumulators, law, lawful, row, table
 
 
@@ -123,3 +125,15 @@ def test_package_answers_for_every_target_that_it_has():
         extra = {"emac": {"terms": 300, "out_fmt": "exact"}, "mac": {"terms": 300}, "dot": {"lanes": 6}}.get(op, {})
         found = estimate(Point(op=op, fmt="int7", **extra), target)
         assert 5 < found.low <= found.lut <= found.high < 2500, found
+
+
+def test_a_circuit_that_is_built_otherwise_today_was_measured_earlier():
+    point = Point(op="emac", fmt="int4", out_fmt="exact", terms=64)
+    old = dataclasses.replace(CONDITIONS, sources="0" * 64)
+    today = elaborate(point.operation().component(), platform_of("ecp5", dsp=False)).digest
+    for digest, wanted in ((today, Provenance.MEASURED), ("12" * 32, Provenance.EARLIER)):
+        measured_row = dataclasses.replace(row(point, lut=50), rtlil_sha256=digest)
+        found = estimate(point, "ecp5", table=Table([(measured_row, old)]))
+        assert (found.provenance, found.lut, found.low, found.high) == (wanted, 50, 50, 50)
+    assert found.is_measured
+    assert found.to_json()["provenance"] == "measured earlier"

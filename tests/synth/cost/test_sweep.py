@@ -9,11 +9,13 @@ from concurrent.futures import BrokenExecutor, Future, ThreadPoolExecutor
 import pytest
 
 from synth.console import SilentProgress
+from synth.cost import campaign
 from synth.cost import sweep as module
+from synth.cost.campaign import duration
 from synth.cost.journal import Claims, Entry, Journal
 from synth.cost.measure import Settings, expected_conditions, key_of
 from synth.cost.point import Point
-from synth.cost.sweep import Sweep, duration
+from synth.cost.sweep import Sweep
 from synth.cost.table import Failed, Measured, Reason
 from synth.cost.workers import Workers
 from synth.errors import SynthError
@@ -41,7 +43,7 @@ def bench(monkeypatch):
     """A stand-in for synthesis: counts what it is asked for, and fails as told."""
     bench = Bench()
     monkeypatch.setattr(module, "measure", bench)
-    monkeypatch.setattr(module, "_POLL_SECONDS", 0.01)
+    monkeypatch.setattr(campaign, "_POLL_SECONDS", 0.01)
     return bench
 
 
@@ -219,7 +221,7 @@ def test_a_lost_worker_is_said(start, early):
 
 
 def test_progress_says_count_rate_and_time_left(start, bench, monkeypatch):
-    monkeypatch.setattr(module, "_REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(campaign, "_REPORT_SECONDS", 0.0)
     bench.seconds = 0.01
     progress = Progress()
     run(start(), count=1, progress=progress)

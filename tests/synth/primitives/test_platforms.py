@@ -1,11 +1,15 @@
 # amaranth: UnusedElaboratable=no
+import json
+
 import pytest
 from amaranth.back import rtlil
+from amaranth.hdl import Module, Signal, signed
 
 from hw.arith.multiply_add import MAX_SUM_WIDTH, MultiplyAdd
 from synth.flow import elaborate
-from synth.primitives import PLATFORMS, platform_of
+from synth.primitives import PLATFORMS, LookupPlatform, platform_of
 from synth.targets import TARGETS
+from synth.toolchain import run_yosys
 
 
 def test_every_family_of_the_targets_has_a_platform():
@@ -16,6 +20,17 @@ def test_every_family_of_the_targets_has_a_platform():
 
 def test_other_names_have_none():
     assert platform_of("max10") is None
+    assert platform_of("max10", dsp=False) is None
+
+
+@pytest.mark.parametrize("name", PLATFORMS)
+def test_without_blocks_a_platform_names_its_family_alone(name):
+    platform = platform_of(name, dsp=False)
+    assert platform == LookupPlatform(name)
+    assert platform.narrowgauge_family == platform_of(name).narrowgauge_family == name
+    assert not hasattr(platform, "get_multiply_add")
+    component = MultiplyAdd(a_width=8, b_width=8, width=20)
+    assert elaborate(component, platform) == elaborate(component)
 
 
 @pytest.mark.parametrize("platform", PLATFORMS.values(), ids=PLATFORMS)
@@ -28,6 +43,37 @@ def test_factors_fit_in_either_order(platform):
     assert not platform.fits(1, wide + 1)
     assert not platform.fits(narrow + 1, wide + 1)
     assert platform.fits(wide, wide) == (wide == narrow)
+
+
+@pytest.mark.parametrize(("family", "narrow"), [
+    ("ice40", [(2, 8), (5, 5), (4, 6)]), ("ecp5", [(1, 8)]), ("nexus", [(3, 3), (8, 3)]), ("gowin", [(3, 4), (8, 3)]),
+    ("xc7", [(4, 4), (2, 6)]), ("xcup", [(4, 4), (5, 3)])])
+def test_narrow_products_are_left_out_of_blocks(family, narrow):
+    platform = platform_of(family)
+    for a, b in narrow:
+        assert not platform.takes_product(a, b)
+        assert not platform.takes_product(b, a)
+    assert platform.takes_product(8, 8)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", PLATFORMS)
+def test_yosys_puts_into_blocks_what_the_platform_says(family, tmp_path):
+    widths = [(a, b) for a in range(2, 9) for b in range(2, a + 1)]
+    m, ports = Module(), []
+    for a, b in widths:
+        x, y = Signal(signed(a), name=f"a_{a}_{b}"), Signal(signed(b), name=f"b_{a}_{b}")
+        o = Signal(signed(a + b), name=f"o_{a}_{b}")
+        m.d.comb += o.eq(x * y)
+        ports += [x, y, o]
+    (tmp_path / "design.il").write_text(rtlil.convert(m, name="top", emit_src=False, ports=ports))
+    run_yosys(TARGETS[family].script(dsp=True), cwd=tmp_path, stem="yosys")
+    top = json.loads((tmp_path / "mapped.json").read_text())["modules"]["top"]
+    driven = {bit for cell in top["cells"].values() if cell["type"] in TARGETS[family].dsps
+              for port, bits in cell["connections"].items() if cell["port_directions"][port] == "output"
+              for bit in bits}
+    in_blocks = {pair for pair in widths if driven & set(top["ports"][f"o_{pair[0]}_{pair[1]}"]["bits"])}
+    assert in_blocks == {pair for pair in widths if platform_of(family).takes_product(*pair)}
 
 
 def is_generic(platform, **parameters):

@@ -108,7 +108,7 @@ def test_ptq_without_brevitas_says_so(capsys, measured):
     (["ptq", "--repeats", "0"], "Repeats must be a whole number of at least 1, not '0'"),
     (["ptq", "--elements", "5"], "Option --elements must be left out of the bench ptq, not given; it is for quantize"),
     (["quantize", "--images", "5"], "Option --images must be left out of the bench quantize, not given; it is for ptq"),
-    (["speed"], "Bench must be one of quantize, ptq, native, not 'speed'"),
+    (["speed"], "Bench must be one of quantize, ptq, native, area, not 'speed'"),
 ])
 def test_wrong_requests_are_refused(capsys, measured, arguments, text):
     result = call(capsys, "bench", *arguments)
@@ -158,7 +158,7 @@ def test_native_measures_the_parts_that_are_named(capsys, measured_native):
     (["native", "--part", "packing", "--fmt", "e5m2"], "Option --fmt must be left out of the parts packing, not given; "
                                                        "it is for series"),
     (["native", "--images", "5"], "Option --images must be left out of the bench native, not given; it is for ptq"),
-    (["ptq", "--quick"], "Option --quick must be left out of the bench ptq, not given; it is for native"),
+    (["ptq", "--quick"], "Option --quick must be left out of the bench ptq, not given; it is for native and area"),
     (["quantize", "--threads", "2"], "Option --threads must be left out of the bench quantize, not given; it is for "
                                      "native"),
 ])

@@ -4,11 +4,15 @@
 import numpy as np
 import pytest
 
+from sw.formats import FixedPointFormat
+from sw.reference.mac import MultiplyAccumulate
 from synth import flow
+from synth.netlist import NumpyEngine, compile_netlist, read_netlist
 from synth.store import Store
 from synth.targets import TARGETS
 from synth.toolchain import is_installed
 from synth.verify import Stimulus, check, expect, stream_transfers
+from synth.verify.streams import SequenceChecker
 from tests.support.product_sum import Defect, ProductSum, ProductSumStream
 from tests.support.repeater import Repeated, Repeater
 
@@ -108,6 +112,44 @@ def test_sequences_are_framed_in_many_ways(transfers):
 def test_as_many_transfers_as_asked_for():
     assert stream_transfers(ProductSum(), seed=1, samples=10).count == 10
     assert stream_transfers(ProductSum(), seed=1, samples=1000).sequences == 4
+
+
+def test_sequences_are_long_enough_for_an_accumulator_to_wrap(monkeypatch):
+    monkeypatch.setattr("synth.verify.transfers.LONG_SEQUENCES", 6 * 7 * 8)   # one of every kind
+    monkeypatch.setattr("synth.verify.transfers.MAX_TRANSFERS", 16)
+    fmt = FixedPointFormat(width=4)
+    model = MultiplyAccumulate(a=fmt, b=fmt, result=fmt, terms=16)
+    transfers = stream_transfers(model, seed=1, samples=6 * 7 * 8 * 4 * 16)
+    assert (transfers.count, transfers.sequences) == (4 * 16, 6 * 7 * 8)
+    running = ~transfers.inputs["first"].astype(bool).any(axis=0) & transfers.inputs["last"].astype(bool).all(axis=0)
+    running &= ~transfers.resets.any(axis=0)
+    product = (transfers.inputs["a"][:, running].astype(np.int64) ^ 8) - 8
+    product *= (transfers.inputs["b"][:, running].astype(np.int64) ^ 8) - 8
+    totals = product.cumsum(axis=0)
+    assert totals.max() > model.accumulator.max_finite
+    assert totals.min() < model.accumulator.min_finite
+    assert stream_transfers(model, seed=1, samples=1 << 11).count == 16, "rather more sequences than longer ones"
+
+
+def test_a_part_of_the_sequences_does_what_it_does_among_all(transfers, tmp_path):
+    store, columns = Store(tmp_path / "cache", warn=print), np.array([3, 17, 0, 3, 64, 9])
+    mapped = flow.synthesize(flow.elaborate(ProductSumStream(Defect.WRONG_PRODUCT)), TARGETS["ice40"], store=store,
+                             folder=tmp_path, dsp=False, timeout=300)
+    store.close()
+    engine = NumpyEngine(compile_netlist(read_netlist(mapped.document())))
+
+    def failed(cycles, part=None):
+        chosen = transfers if part is None else transfers.take(part)
+        checker = SequenceChecker(
+            engine.simulation(chosen.sequences), chosen, latency=1, interval=1, seed=1,
+            part=None if part is None else (part, transfers.sequences))
+        checker.advance(cycles)
+        return checker.failed.tolist()
+
+    for cycles in (5, 40):
+        every = failed(cycles)
+        assert failed(cycles, columns) == [every[column] for column in columns.tolist()]
+    assert 0 < sum(failed(5)) < sum(failed(40)) < transfers.sequences
 
 
 def repeated(folder, component, model=None, stimulus=None):

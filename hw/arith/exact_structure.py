@@ -1,0 +1,94 @@
+"""How exact products are made and brought onto the grid of a sum: what is smallest depends on a family's LUTs."""
+
+from enum import Enum
+
+from hw.arith.integer_product import MAX_LOOKED_UP
+from sw.formats import FixedPointFormat, FloatingPointFormat
+
+__all__ = ["ExactStructure", "exact_structures", "require_exact_structure"]
+
+
+class ExactStructure(Enum):
+    """How an exact product is made, and where it becomes negative.
+
+    LUTs with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs / Xilinx 7: of a product alone as a
+    two's complement integer (a dot product of one lane), and of the register of a sum of 256 products without a
+    handshake. The smallest of all structures, and in brackets what there was when ``invert-late`` was the only one,
+    which negated a lone product while it was narrow, by a carry chain:
+
+    ==============  =================================  ===============================
+    both operands   product                            register
+    ==============  =================================  ===============================
+    float4_e2m1fn   34 / 35 / 20 (42 / 41 / 24)        51 / 51 / 36 (52 / 51 / 38)
+    float6_e2m3fn   72 / 74 / 42 (88 / 87 / 52)        90 / 89 / 55 (95 / 94 / 58)
+    float6_e3m2fn   73 / 76 / 45 (85 / 88 / 56)        100 / 99 / 55 (101 / 99 / 62)
+    minifloat_e4m3  134 / 137 / 87 (153 / 154 / 103)   173 / 180 / 95 (187 / 193 / 98)
+    minifloat_e5m2  155 / 155 / 123 (178 / 175 / 160)  231 / 231 / 135 (231 / 231 / 142)
+    ==============  =================================  ===============================
+
+    Of those that invert early, no one is smaller than the others throughout: for minifloat_e5m2 on ECP5 they take 174
+    and, with exponents in gates, 155; for minifloat_e4m3, 137 and 144.
+    """
+
+    INVERT_EARLY = "invert-early"
+    """In front of the last shift, where lookup tables of 4 inputs have one to spare. A product that stands alone is
+    negated while it is narrow, without a carry chain, and its last shifts are one selection where that is smaller."""
+    GATE_EXPONENTS = "gate-exponents"
+    """As early, and the sum of the exponents has no carry chain, so that its gates merge with those around them."""
+    SELECT_BLOCKS = "select-blocks"
+    """As early, and the selection that ends the shift is made of multiplexers: for a product that stands alone."""
+    INVERT_LATE = "invert-late"
+    """With the last shift, or in the lookup tables of the carry chain that comes next. A product that stands alone is
+    negated on the grid, by such a chain."""
+    TABLES = "tables"
+    """As late, and the product of the magnitudes is looked up, two bits of one of them at a time: for lookup tables of
+    6 inputs, and magnitudes of at most 4 bits."""
+
+    @property
+    def early(self):
+        """Whether the inversion comes early."""
+        return self not in (ExactStructure.INVERT_LATE, ExactStructure.TABLES)
+
+
+def exact_structures(a, b, *, alone):
+    """Return the structures of products of two formats, the one taken where none is recorded first.
+
+    Parameters
+    ----------
+    a, b : FloatingPointFormat, FixedPointFormat or PositFormat
+    alone : bool
+        Whether a product is all there is, rather than one of a sum.
+
+    Returns
+    -------
+    tuple of ExactStructure
+        One alone for fixed point, whose products are signed from the start.
+    """
+    if all(isinstance(fmt, FixedPointFormat) for fmt in (a, b)):
+        return (ExactStructure.INVERT_LATE,)
+    left_out = {ExactStructure.SELECT_BLOCKS} if not alone else set()
+    if max(map(_magnitude_bits, (a, b))) > MAX_LOOKED_UP:
+        left_out.add(ExactStructure.TABLES)
+    return tuple(structure for structure in ExactStructure if structure not in left_out)
+
+
+def require_exact_structure(structure, suitable):
+    """Return ``structure`` if it is None, for the best one, or one of those that suit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no ExactStructure, or does not suit.
+    """
+    if structure is not None and not isinstance(structure, ExactStructure):
+        raise TypeError(f"Structure must be an ExactStructure, not {structure!r}")
+    if structure is not None and structure not in suitable:
+        raise ValueError(f"Structure must be one that suits the operands, {', '.join(map(str, suitable))}, "
+                         f"not {structure}")
+    return structure
+
+
+def _magnitude_bits(fmt):
+    if isinstance(fmt, FixedPointFormat):
+        return fmt.width
+    return fmt.fraction_bits + 1 if isinstance(fmt, FloatingPointFormat) else fmt.significand_bits

@@ -1,0 +1,35 @@
+"""Which structures an exact product can have."""
+
+import pytest
+
+from hw.arith.exact_structure import ExactStructure, exact_structures, require_exact_structure
+from sw.formats import parse
+
+ALL = {"invert-early", "gate-exponents", "select-blocks", "invert-late", "tables"}
+
+
+@pytest.mark.parametrize(("a", "b", "alone", "left_out"), [
+    ("float8_e4m3fn", "float8_e4m3fn", True, set()), ("float8_e4m3fn", "float8_e4m3fn", False, {"select-blocks"}),
+    ("float16", "float8_e4m3fn", True, {"tables"}), ("float4_e2m1fn", "int4", True, set()),
+    ("float4_e2m1fn", "int5", True, {"tables"}), ("posit<8,2>", "posit<8,2>", True, set()),
+    ("posit<8,1>", "float4_e2m1fn", False, {"tables", "select-blocks"}),
+    ("int8", "uint4", True, ALL - {"invert-late"})])
+def test_structures_of_two_formats(a, b, alone, left_out):
+    structures = exact_structures(parse(a), parse(b), alone=alone)
+    assert {structure.value for structure in structures} == ALL - left_out
+    assert len(structures) == 1 or structures[0] is ExactStructure.INVERT_EARLY
+
+
+def test_which_structures_invert_early():
+    assert {structure.value for structure in ExactStructure if structure.early} == {
+        "invert-early", "gate-exponents", "select-blocks"}
+
+
+def test_wrong_structures():
+    suitable = exact_structures(parse("int8"), parse("int8"), alone=False)
+    assert require_exact_structure(None, suitable) is None
+    assert require_exact_structure(ExactStructure.INVERT_LATE, suitable) is ExactStructure.INVERT_LATE
+    with pytest.raises(TypeError, match="Structure must be an ExactStructure, not 'tables'"):
+        require_exact_structure("tables", suitable)
+    with pytest.raises(ValueError, match=r"Structure must be one that suits the operands, .*INVERT_LATE, not .*TABLES"):
+        require_exact_structure(ExactStructure.TABLES, suitable)
