@@ -136,6 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.flush()
         return code
     except KeyboardInterrupt:
+        # Behind `python -m`, CPython ends by the signal and not with our code if the interruption came while a string
+        # was executed, as the definition of a dataclass does; executing another one makes it forget that.
+        exec("")
         console.error("interrupted; earlier results are untouched, and what was measured so far is kept")
         return ExitCode.INTERRUPTED
     except BrokenPipeError:

@@ -20,9 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from synth.__main__ import positive
 
     parser.description = ("Measure every structure of many operators, resumably, and record the smallest ones: the "
-                          "fewest LUTs on each\ntarget, as Yosys counts, without hard multipliers. Each netlist is checked. "
-                          "--out FILE writes the table elsewhere\nthan into the package; what it has of other "
-                          "operators stays.")
+                          "fewest LUTs on each\ntarget, as Yosys counts, without hard multipliers. Each netlist is "
+                          "checked. --out FILE writes the table elsewhere\nthan into the package; what it has of "
+                          "other operators stays.")
     parser.epilog = ("Each structure is kept as soon as it is measured and never measured again, whatever stops the "
                      "work; the same\ncommand goes on. Without options of the first group: everything that the "
                      "package's table holds.")

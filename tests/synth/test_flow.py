@@ -71,7 +71,9 @@ def test_only_pipelines_have_a_clock_and_none_has_a_reset():
     assert small(pipeline=2).latency == 2
 
 
-@pytest.mark.parametrize("target", TARGETS.values(), ids=lambda target: target.name)
+@pytest.mark.parametrize("target", [
+    pytest.param(target, marks=pytest.mark.slow) if name in ("nexus", "xcup") else target
+    for name, target in TARGETS.items()], ids=lambda target: target.name)
 def test_a_netlist_is_made_once(target, store, work):
     made = flow.synthesize(small(), target, store=store, folder=work, dsp=False, timeout=120)
     kept = flow.synthesize(small(), target, store=store, folder=work, dsp=False, timeout=120)

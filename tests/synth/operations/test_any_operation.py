@@ -33,8 +33,11 @@ def assert_right(seed, name, folder):
     assert (record["mismatches"], record["first_mismatch"]) == (0, None), (request, target.name, record)
 
 
+_SLOW = (*DATAFLOW, "block_mac", "mx_dot", "dot", "add", "convert")
+
+
 @pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.slow) if name in (*DATAFLOW, "block_mac") else name for name in OPERATIONS])
+    pytest.param(name, marks=pytest.mark.slow) if name in _SLOW else name for name in OPERATIONS])
 def test_a_random_request_is_right(name, tmp_path):
     assert_right(0, name, tmp_path)
 

@@ -47,6 +47,7 @@ def test_lanes_of_18_bits_hold_seven_products_and_with_a_bias_eight(lab):
     assert list(ours.values()) == [(0, True), (7, True), (8, True), (8, True)]
 
 
+@pytest.mark.slow
 def test_a_small_line_buffer_of_the_published_size_is_wrong_at_seven_and_right_at_six(lab):
     generator = np.random.default_rng(1)
     wrong = []

@@ -43,7 +43,8 @@ MOST_LUTS = {
     "xc7": 0, "xcup": 0}
 
 
-@pytest.fixture(scope="module", params=PLATFORMS)
+@pytest.fixture(scope="module", params=[
+    pytest.param(name, marks=pytest.mark.slow) if name in ("xcup", "nexus") else name for name in PLATFORMS])
 def mapped(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     slices, target = bank_of(request.param), TARGETS[request.param]

