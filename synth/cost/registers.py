@@ -49,6 +49,8 @@ def register_terms(operation: Operation) -> Terms:
 
 def _multiplier(operation: Operation) -> Terms:
     model, result = operation.model, operation.model.result
+    if not operation.pipeline:
+        return {}
     if all(isinstance(fmt, FixedPointFormat) for fmt in (model.a, model.b, result)):
         product = product_of(operation)
         cuts = _cuts(operation.pipeline, ("product", "round"))
