@@ -47,24 +47,30 @@ class Campaign(Generic[P, E]):
     Parameters
     ----------
     groups : iterable of list of Place
+    measure : callable
+        What a worker does: from a task to an entry for each of its places, in their order. Importable there.
     task_of : callable
         From places of a group to what ``measure`` takes; the others are another campaign's by then.
-    is_done : callable
-        Whether the journal has a place's row.
+    has_failed : callable
+        Whether an entry says that its place could not be measured.
     journal : Journal
     claims : Claims
+    retry : bool
+        Whether what failed before is tried again.
     """
 
-    def __init__(self, groups: Iterable[list[P]], *, task_of: Callable[[list[P]], Any], is_done: Callable[[P], bool],
-                 journal: Journal[E], claims: Claims) -> None:
-        self._task_of, self._is_done = task_of, is_done
+    def __init__(self, groups: Iterable[list[P]], *, measure: Callable[[Any], list[E]],
+                 task_of: Callable[[list[P]], Any], has_failed: Callable[[E], bool], journal: Journal[E],
+                 claims: Claims, retry: bool = False) -> None:
+        self._measure, self._task_of = measure, task_of
         self._journal, self._claims = journal, claims
-        self._places: list[P] = []
-        self._missing: list[list[P]] = []
-        for group in groups:
-            self._places += group
-            lacking = [place for place in group if not is_done(place)]
-            self._missing += [lacking] if lacking else []
+        groups = list(groups)
+        self._places: list[P] = [place for group in groups for place in group]
+        self._failed_before: dict[str, E] = {} if not retry else {
+            place.key: entry for place in self._places
+            if (entry := journal.get(place.key)) is not None and has_failed(entry)}
+        lacking = ([place for place in group if not self._is_done(place)] for group in groups)
+        self._missing: list[list[P]] = [places for places in lacking if places]
         self.total: int = len(self._places)
         """How many rows the campaign has in the end."""
         self.missing: int = sum(map(len, self._missing))
@@ -72,13 +78,11 @@ class Campaign(Generic[P, E]):
         self.measured: int = 0
         """How many rows this campaign has measured itself."""
 
-    def run(self, measure: Callable[[Any], list[E]], workers: Workers, progress: Progress) -> None:
+    def run(self, workers: Workers, progress: Progress) -> None:
         """Measure what is missing; each row is in the journal as soon as its group is measured.
 
         Parameters
         ----------
-        measure : callable
-            What a worker does: from a task to an entry for each of its places, in their order. Importable there.
         workers : Workers
         progress : Progress
             Advanced by each row.
@@ -97,7 +101,7 @@ class Campaign(Generic[P, E]):
             while waiting or running:
                 for places in self._take(waiting, 2 * workers.count - len(running), report):
                     with _lost_workers(workers):
-                        running[workers.executor.submit(measure, self._task_of(places))] = places
+                        running[workers.executor.submit(self._measure, self._task_of(places))] = places
                 if not running:  # everything left is being measured by another campaign
                     time.sleep(_POLL_SECONDS)
                     continue
@@ -109,6 +113,14 @@ class Campaign(Generic[P, E]):
             self._claims.tidy(place.key for place in self._places)
         finally:
             self._claims.release_all()
+
+    def entries(self) -> Iterator[E]:
+        """Yield the entries that the journal has now."""
+        return (entry for place in self._places if (entry := self._journal.get(place.key)) is not None)
+
+    def _is_done(self, place: P) -> bool:
+        entry = self._journal.get(place.key)
+        return entry is not None and entry is not self._failed_before.get(place.key)
 
     def _take(self, waiting: deque[list[P]], count: int, report: _Report) -> list[list[P]]:
         """Return up to ``count`` groups of places that are claimed now; what others measure goes to the end."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
-from synth.console import Progress
 from synth.cost.campaign import Campaign
 from synth.cost.journal import Claims, Journal
 from synth.cost.measure import Settings
-from synth.cost.workers import Workers
 from synth.operations.structures import structures_of
 from synth.targets import Target
 from synth.tune.records import Choice, Records, Way
@@ -33,7 +32,7 @@ class _Place:
         return self.trial.target
 
 
-class Tuning:
+class Tuning(Campaign[_Place, Result]):
     """Subjects on targets, of whose structures those that the journal lacks are measured.
 
     Parameters
@@ -55,53 +54,16 @@ class Tuning:
 
     def __init__(self, subjects: Iterable[Subject], targets: Sequence[Target], settings: Settings, *,
                  journal: Journal[Result], claims: Claims, retry: bool = False) -> None:
-        self._settings, self._journal = settings, journal
         self._ways = {target.name: expected_conditions(target.name, settings) for target in targets}
-        self._places = {subject: list(self._trials(subject)) for subject in subjects}
-        places = [place for each in self._places.values() for place in each]
-        self._failed_before = {} if not retry else {
-            place.key: result for place in places
-            if (result := journal.get(place.key)) is not None and result.reason is not None}
-        self._campaign = Campaign(self._places.values(), task_of=self._task, is_done=self._is_done, journal=journal,
-                                  claims=claims)
-
-    @property
-    def total(self) -> int:
-        """How many trials there are."""
-        return self._campaign.total
-
-    @property
-    def missing(self) -> int:
-        """How many of them were not in the journal when this began."""
-        return self._campaign.missing
-
-    @property
-    def measured(self) -> int:
-        """How many trials this campaign has measured itself."""
-        return self._campaign.measured
-
-    def run(self, workers: Workers, progress: Progress) -> None:
-        """Measure what is missing; each result is in the journal as soon as its subject is measured.
-
-        Raises
-        ------
-        SynthError
-            If the journal or a worker's store cannot be written, a worker is lost, or works with other tools or code.
-        KeyboardInterrupt
-            On Ctrl-C.
-        """
-        self._campaign.run(measure, workers, progress)
-
-    def results(self) -> Iterator[Result]:
-        """Yield the results that the journal has now."""
-        for places in self._places.values():
-            yield from (result for place in places if (result := self._journal.get(place.key)) is not None)
+        self._by_subject = {subject: list(self._trials(subject)) for subject in subjects}
+        super().__init__(self._by_subject.values(), measure=measure, task_of=partial(_task, settings), journal=journal,
+                         claims=claims, has_failed=lambda result: result.reason is not None, retry=retry)
 
     def records(self) -> Records:
         """Return the table of the subjects and targets of which every structure is measured now."""
         ways = {target: Way.of(target, conditions) for target, conditions in self._ways.items()}
         return Records(
-            choice for subject, places in self._places.items() for target in self._ways
+            choice for subject, places in self._by_subject.items() for target in self._ways
             if (choice := self._choice(subject, target, places, ways[target])) is not None)
 
     def _choice(self, subject: Subject, target: str, places: Sequence[_Place], way: Way) -> Choice | None:
@@ -118,9 +80,6 @@ class Tuning:
                 trial = Trial(subject=subject, structure=structure.value, target=target)
                 yield _Place(trial, trial.key_of(conditions))
 
-    def _task(self, places: list[_Place]) -> Task:
-        return Task(trials=tuple(place.trial for place in places), settings=self._settings)
 
-    def _is_done(self, place: _Place) -> bool:
-        result = self._journal.get(place.key)
-        return result is not None and result is not self._failed_before.get(place.key)
+def _task(settings: Settings, places: list[_Place]) -> Task:
+    return Task(trials=tuple(place.trial for place in places), settings=settings)

@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
         _measure(arguments, console, tuning)
     records = tuning.records()
     _extend(out, records)
-    results = list(tuning.results())
+    results = list(tuning.entries())
     failures = [result for result in results if result.reason is not None]
     console.json({"operators": len(subjects), "trials": tuning.total, "measured": tuning.measured,
                   "seconds": round(time.monotonic() - begin, 3), "table": str(out), **_document(records),

@@ -82,7 +82,7 @@ def test_every_structure_is_measured_once_on_every_target(start, bench):
     run(tuning)
     assert bench.asked == dict.fromkeys(TRIALS, 1)
     assert tuning.measured == len(TRIALS)
-    assert {(r.trial.subject, r.trial.structure, r.trial.target) for r in tuning.results()} == TRIALS
+    assert {(r.trial.subject, r.trial.structure, r.trial.target) for r in tuning.entries()} == TRIALS
     again = start()
     assert again.missing == 0
     assert again.records().to_bytes() == tuning.records().to_bytes()
@@ -123,7 +123,7 @@ def test_failures_are_tried_again_only_when_asked(start, bench):
     run(again)
     assert bench.asked[place] == 2
     assert bench.asked.total() == len(TRIALS) + 1
-    assert {result.reason for result in again.results()} == {None}
+    assert {result.reason for result in again.entries()} == {None}
 
 
 def test_an_interruption_keeps_what_was_measured_and_leaves_out_of_the_table_what_is_incomplete(start, bench):
@@ -136,7 +136,7 @@ def test_an_interruption_keeps_what_was_measured_and_leaves_out_of_the_table_wha
     with pytest.raises(KeyboardInterrupt):
         run(tuning, count=1)
     bench.before = lambda task: None
-    done = len(list(tuning.results()))
+    done = len(list(tuning.entries()))
     assert 0 < done < len(TRIALS)
     assert {choice.subject for choice in tuning.records()} < set(SUBJECTS)
     again = start()
