@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from sw.files import write_whole
 from synth.errors import StorageError, UsageError
 
 MARKER = "measurement.json"
@@ -55,6 +56,19 @@ def storage_errors(what: Path) -> Iterator[None]:
                                "place with --out. Earlier results are untouched") from error
         raise StorageError(f"Output folder must be writable, not {str(what)!r} ({_reason(error)}); name another with "
                            "--out. Earlier results are untouched") from error
+
+
+def save_whole(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all, in a folder that is made where it is missing.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, data)
 
 
 class OutputFolder:

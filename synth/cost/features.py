@@ -22,6 +22,7 @@ from synth.cost.structure import (
 )
 from synth.cost.terms import PRODUCT_TERMS, Terms, times, total
 from synth.operations import Operation
+from synth.operations.structures import built_structure
 
 
 def special_flags(*formats: ScalarFormat) -> int:
@@ -116,7 +117,25 @@ MODELLED = tuple(_TERMS)
 """Operations whose costs can be predicted."""
 
 
-def lookup_terms(operation: Operation, *, lut_inputs: int, hard: int) -> Terms:
+def structure_of(operation: Operation, target: str | None) -> str | None:
+    """Return the structure that a circuit's features depend on; None where they know of one alone.
+
+    Parameters
+    ----------
+    operation : Operation
+        One of :data:`MODELLED`.
+    target : str or None
+        Name of a target, None for none in particular.
+
+    Raises
+    ------
+    StorageError
+        If the table of recorded structures is damaged, or is not this code's.
+    """
+    return built_structure(operation, target) if operation.name == "multiply" else None
+
+
+def lookup_terms(operation: Operation, *, lut_inputs: int, hard: int, structure: str | None) -> Terms:
     """Return the work that lookup tables, and the carry chains among them, do in a circuit.
 
     Parameters
@@ -127,8 +146,11 @@ def lookup_terms(operation: Operation, *, lut_inputs: int, hard: int) -> Terms:
         Of the target's lookup tables, 4 or 6.
     hard : int
         Hard multipliers that the circuit has; their products take no lookup tables.
+    structure : str or None
+        As :func:`structure_of` has it.
     """
-    terms = dict(_TERMS[operation.name](operation.model, lut_inputs=lut_inputs))
+    further = {} if structure is None else {"structure": structure}
+    terms = dict(_TERMS[operation.name](operation.model, lut_inputs=lut_inputs, **further))
     if hard:
         terms = {name: value for name, value in terms.items() if name not in PRODUCT_TERMS} | {"hard": hard}
     return {name: value for name, value in terms.items() if value}

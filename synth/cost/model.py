@@ -11,14 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from sw.files import write_whole
 from synth.cost.coordinates import COORDINATES
-from synth.cost.features import MODELLED, operand_bits
+from synth.cost.features import MODELLED, operand_bits, structure_of
 from synth.cost.regression import Array, Neighbourhood, fit_coefficients
 from synth.cost.samples import LUT_INPUTS, Quantity, Sample, hard_threshold, matrices, place_of
 from synth.cost.terms import Terms
 from synth.errors import StorageError, UsageError
-from synth.folder import storage_errors
+from synth.folder import save_whole
 from synth.operations import Operation
 from synth.store import digest_of
 
@@ -117,7 +116,8 @@ class Section:
 
     def terms(self, operation: Operation, quantity: Quantity) -> Terms:
         """Return what a circuit has of each term of a quantity."""
-        return quantity.terms(operation, lut_inputs=LUT_INPUTS[self.target], hard=self.hard(operation))
+        return quantity.terms(operation, lut_inputs=LUT_INPUTS[self.target], hard=self.hard(operation),
+                              structure=structure_of(operation, self.target))
 
     def predict(self, operation: Operation) -> dict[Quantity, Prediction]:
         """Return the predicted quantities of a circuit; Fmax is left out where it is not known of the target."""
@@ -245,9 +245,7 @@ class CostModel:
         StorageError
             If it cannot be written.
         """
-        with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, self.to_bytes())
+        save_whole(path, self.to_bytes())
 
 
 def _rounded(values: Array) -> list[Any]:

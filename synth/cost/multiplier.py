@@ -9,15 +9,8 @@ from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, Scala
 from synth.cost.structure import Operand, decoded, exact_product, product_terms, range_bits, unpacking
 from synth.cost.terms import Terms, total
 
-TABLE_WIDTH = 4
-NARROW_TABLE_WIDTH = 3
-LATE_EXPONENT_BITS = 2
-LATE_FRACTION_BITS = 10
-"""Widest formats of a truth table (without a float among them, the narrower ones), and formats whose product is
-normalised rather than they are. Keep in step with ``hw.arith.multiply.default_structure``."""
 
-
-def multiplier_terms(model: Any, *, lut_inputs: int) -> Terms:
+def multiplier_terms(model: Any, *, lut_inputs: int, structure: str) -> Terms:
     """Return the work of a multiplier.
 
     Parameters
@@ -25,17 +18,17 @@ def multiplier_terms(model: Any, *, lut_inputs: int) -> Terms:
     model : sw.reference.Multiplication
     lut_inputs : int
         Of the target's lookup tables, 4 or 6.
+    structure : str
+        Value of a :class:`hw.arith.multiply.Structure`.
     """
     a, b, result = model.a, model.b, model.result
-    formats = (a, b, result)
-    posits = any(isinstance(fmt, PositFormat) for fmt in formats)
-    tiny = TABLE_WIDTH if any(isinstance(fmt, FloatingPointFormat) for fmt in formats) else NARROW_TABLE_WIDTH
-    if max(fmt.width for fmt in formats) <= tiny and not posits:
+    if structure == "truth-table":
         return {"table": truth_tables(model, lut_inputs)}
-    if all(isinstance(fmt, FixedPointFormat) for fmt in formats):
+    if all(isinstance(fmt, FixedPointFormat) for fmt in (a, b, result)):
         return _fixed(a, b, result)
-    late = is_normalised_late(a, b, result, posits=posits)
-    number, terms = _product(a, b, late=late)
+    if structure == "significand-tables":
+        return _tables(a, b, result, lut_inputs=lut_inputs)
+    number, terms = _product(a, b, late=structure == "normalise-product")
     terms = total(terms, unpacking(a, lut_inputs=lut_inputs), unpacking(b, lut_inputs=lut_inputs))
     match result:
         case PositFormat():
@@ -46,14 +39,11 @@ def multiplier_terms(model: Any, *, lut_inputs: int) -> Terms:
             return total(terms, _to_float(number, result))
 
 
-def product_bits(model: Any) -> int:
+def product_bits(model: Any, structure: str) -> int:
     """Return the bits behind a multiplier's product: of the integer, or of sign, zero flag, exponent and magnitude."""
-    a, b, result = model.a, model.b, model.result
-    formats = (a, b, result)
-    if all(isinstance(fmt, FixedPointFormat) for fmt in formats):
-        return int(a.width + b.width)
-    late = is_normalised_late(a, b, result, posits=any(isinstance(fmt, PositFormat) for fmt in formats))
-    number, terms = _product(a, b, late=late)
+    if all(isinstance(fmt, FixedPointFormat) for fmt in (model.a, model.b, model.result)):
+        return int(model.a.width + model.b.width)
+    number, terms = _product(model.a, model.b, late=structure == "normalise-product")
     return 2 + int(terms["exponent"]) + number.magnitude_bits
 
 
@@ -115,14 +105,22 @@ def _fixed(a: FixedPointFormat, b: FixedPointFormat, result: FixedPointFormat) -
         "saturate": result.width + max(0, width - max(0, places) - result.width)})
 
 
-def is_normalised_late(a: ScalarFormat, b: ScalarFormat, result: ScalarFormat, *, posits: bool) -> bool:
-    """Whether leading zeros are removed from the product, rather than from the operands."""
-    floats = [fmt for fmt in (a, b) if isinstance(fmt, FloatingPointFormat)]
-    if isinstance(result, FixedPointFormat):
-        return True
-    return len(floats) == 2 and (
-        (max(fmt.exponent_bits for fmt in floats) <= LATE_EXPONENT_BITS and not posits)
-        or min(fmt.fraction_bits for fmt in floats) >= LATE_FRACTION_BITS)
+def _tables(a: FloatingPointFormat, b: FloatingPointFormat, result: FloatingPointFormat, *, lut_inputs: int) -> Terms:
+    """``hw.arith.rounded_product``: fractions from tables, which two further inputs or so tell of subnormal results."""
+    x, y = decoded(a), decoded(b)
+    inputs, bits = a.fraction_bits + b.fraction_bits, result.fraction_bits
+    terms: Terms = {"exponent": 2 * range_bits(x.min_exponent + y.min_exponent - x.leading_zeros - y.leading_zeros,
+                                               x.max_exponent + y.max_exponent),
+                    # Two fraction bits are normalised by a gate each.
+                    "normalise": sum(_normalising(operand) for operand in (x, y) if operand.leading_zeros > 2)}
+    if bits > inputs:  # nothing is rounded
+        terms = total(terms, {"top": bits}, product_terms(x.magnitude_bits, y.magnitude_bits, normalised=True))
+    else:
+        terms["significand_table"] = (bits + 1) << max(0, inputs - lut_inputs)
+    if result.subnormals is Subnormals.SUPPORTED:
+        terms["subnormal_table"] = bits << max(0, inputs + bits.bit_length() - lut_inputs)
+    return total(terms, unpacking(a, lut_inputs=lut_inputs), unpacking(b, lut_inputs=lut_inputs),
+                 {"encode": result.width - 1})
 
 
 def _normalising(operand: Operand) -> int:

@@ -1,6 +1,7 @@
 """The registers of a circuit, counted from its formats and its pipeline: flip-flops follow from these."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 from sw.formats import FixedPointFormat, ScalarFormat
 from sw.reference.accumulator_width import product_grid
@@ -8,7 +9,6 @@ from synth.cost.features import product_of, special_flags
 from synth.cost.multiplier import product_bits
 from synth.cost.terms import Terms
 from synth.operations import Operation
-from synth.operations.structures import structures_of
 
 REGISTER_TERMS = {
     "control": "flip-flops of the handshake",
@@ -34,31 +34,34 @@ def _cuts(pipeline: int, cuts: Sequence[str]) -> dict[str, int]:
     return taken | {"output": pipeline - sum(taken.values())}
 
 
-def register_terms(operation: Operation) -> Terms:
+def register_terms(operation: Operation, structure: str | None) -> Terms:
     """Return the bits of a circuit's registers, by where they stand.
 
     Parameters
     ----------
     operation : Operation
         One that :data:`synth.cost.features.MODELLED` names.
+    structure : str or None
+        As :func:`synth.cost.features.structure_of` has it.
     """
-    counters = {"multiply": _multiplier, "dot": _dot, "emac": _accumulator, "mac": _fixed_accumulator}
+    counters: Mapping[str, Callable[[Operation], Terms]] = {
+        "multiply": partial(_multiplier, structure=structure or ""), "dot": _dot, "emac": _accumulator,
+        "mac": _fixed_accumulator}
     terms = counters[operation.name](operation) | {"stage": operation.pipeline}
     return {name: value for name, value in terms.items() if value}
 
 
-def _multiplier(operation: Operation) -> Terms:
+def _multiplier(operation: Operation, *, structure: str) -> Terms:
     model, result = operation.model, operation.model.result
-    if not operation.pipeline:
-        return {}
     if all(isinstance(fmt, FixedPointFormat) for fmt in (model.a, model.b, result)):
         product = product_of(operation)
         cuts = _cuts(operation.pipeline, ("product", "round"))
         rounded = _rounded_bits(result, width=product.magnitude_bits, exponent=product.scale)
         return {"product_register": cuts["product"] * product.magnitude_bits,
                 "round_register": cuts["round"] * rounded, "output_register": cuts["output"] * result.width}
-    structures = structures_of(model)
-    if structures and structures[0].value == "significand-tables":
+    if structure == "truth-table":
+        return {"output_register": operation.pipeline * result.width}
+    if structure == "significand-tables":
         cuts = _cuts(operation.pipeline, ("product", "round", "operand"))
         fractions = model.a.fraction_bits + model.b.fraction_bits + result.fraction_bits + 1
         return {"product_register": cuts["product"] * (fractions + result.exponent_bits + _TABULATED),
@@ -67,7 +70,7 @@ def _multiplier(operation: Operation) -> Terms:
                 "operand_register": cuts["operand"] * (model.a.width + 1 + model.b.width + 1),
                 "output_register": cuts["output"] * result.width}
     cuts = _cuts(operation.pipeline, ("product", "align", "round", "operand"))
-    return {"product_register": cuts["product"] * product_bits(model),
+    return {"product_register": cuts["product"] * product_bits(model, structure),
             "align_register": cuts["align"] * (result.width + _ALIGNED),
             "round_register": cuts["round"] * (result.width + _ROUNDED),
             "operand_register": cuts["operand"] * (model.a.width + model.b.width),

@@ -12,7 +12,7 @@ import numpy as np
 from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, ScalarFormat
 from synth.cost.coordinates import COORDINATES, coordinates, register_bits
 from synth.cost.delays import DELAY_TERMS, delay_terms
-from synth.cost.features import lookup_terms, operand_bits
+from synth.cost.features import lookup_terms, operand_bits, structure_of
 from synth.cost.point import Point
 from synth.cost.registers import REGISTER_TERMS, register_terms
 from synth.cost.regression import Array
@@ -53,16 +53,16 @@ class Quantity(Enum):
             case _:
                 return np.zeros(len(self.names))
 
-    def terms(self, operation: Operation, *, lut_inputs: int, hard: int) -> Terms:
+    def terms(self, operation: Operation, *, lut_inputs: int, hard: int, structure: str | None) -> Terms:
         """Return what a circuit has of each term."""
         match self:
             case Quantity.FF:
-                return register_terms(operation)
+                return register_terms(operation, structure)
             case Quantity.PERIOD:
-                work = sum(lookup_terms(operation, lut_inputs=lut_inputs, hard=hard).values())
+                work = sum(lookup_terms(operation, lut_inputs=lut_inputs, hard=hard, structure=structure).values())
                 return delay_terms(operation, carry=register_bits(operation), work=work)
             case _:
-                return lookup_terms(operation, lut_inputs=lut_inputs, hard=hard)
+                return lookup_terms(operation, lut_inputs=lut_inputs, hard=hard, structure=structure)
 
     def vector(self, terms: Terms) -> Array:
         """Return terms in the order of the names."""
@@ -142,12 +142,17 @@ def place_of(operation: Operation) -> Array:
     return np.array([float(found[name]) / coordinate.scale for name, coordinate in COORDINATES.items()])
 
 
+def circuit_of(point: Point, *, target: str, hard: int) -> Circuit:
+    """Return a point's features; targets of like lookup tables and structures share them."""
+    return _circuit_of(point, lut_inputs=LUT_INPUTS[target], hard=hard,
+                       structure=structure_of(point.operation(), target))
+
+
 @lru_cache(maxsize=1 << 14)
-def circuit_of(point: Point, *, lut_inputs: int, hard: int) -> Circuit:
-    """Return a point's features; targets of like lookup tables share them."""
+def _circuit_of(point: Point, *, lut_inputs: int, hard: int, structure: str | None) -> Circuit:
     operation = point.operation()
-    vectors = {quantity: quantity.vector(quantity.terms(operation, lut_inputs=lut_inputs, hard=hard))
-               for quantity in Quantity}
+    vectors = {quantity: quantity.vector(quantity.terms(operation, lut_inputs=lut_inputs, hard=hard,
+                                                        structure=structure)) for quantity in Quantity}
     model = operation.model
     formats = [fmt for fmt in (model.a, model.b, model.result) if fmt is not None]
     return Circuit(operation, place_of(operation), vectors, frozenset(map(circuit_name, formats)),
@@ -156,7 +161,7 @@ def circuit_of(point: Point, *, lut_inputs: int, hard: int) -> Circuit:
 
 def sample(row: Measured) -> Sample:
     """Return a measured circuit with its features."""
-    circuit = circuit_of(row.point, lut_inputs=LUT_INPUTS[row.target], hard=row.dsp)
+    circuit = circuit_of(row.point, target=row.target, hard=row.dsp)
     return Sample(row=row, **{field.name: getattr(circuit, field.name) for field in fields(circuit)})
 
 

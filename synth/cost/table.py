@@ -11,10 +11,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from sw.files import write_whole
 from synth.cost.point import ACCUMULATORS, Point
 from synth.errors import ExitCode, StorageError
-from synth.folder import storage_errors
+from synth.folder import save_whole
 from synth.store import digest_of
 
 SCHEMA = 1
@@ -284,9 +283,7 @@ class Table:
         StorageError
             If it cannot be written.
         """
-        with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, self.to_bytes())
+        save_whole(path, self.to_bytes())
 
 
 def _entries_of(document: Mapping[str, Any]) -> Iterator[tuple[Row, Conditions]]:

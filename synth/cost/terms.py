@@ -55,6 +55,8 @@ TERMS = {
     "encode": Term(text="bits chosen between a code and the special ones", four=1, six=0.6),
     "saturate": Term(text="bits compared and replaced where fixed point saturates", four=1, six=0.6),
     "table": Term(text="lookup tables of a product written as a truth table", four=0.8, six=0.8),
+    "significand_table": Term(text="lookup tables of a rounded product's fraction", four=0.8, six=0.8),
+    "subnormal_table": Term(text="lookup tables of that fraction where the product is subnormal", four=0.8, six=0.8),
     "shift": Term(text="multiplexer bits of the shift onto the sum's grid", four=1, six=0.5),
     "shift_edge": Term(text="bits of that shift of which one side is constant", four=0.3, six=0.1),
     "shift_pair": Term(text="bits of every second level of that shift", four=0, six=0),

@@ -79,12 +79,37 @@ def structure_choice(operation: Any, family: str | None) -> dict[str, str] | Non
         return None
     if operation.structure is not None:
         return {"name": operation.structure, "origin": Origin.ASKED.value}
-    recorded = not operation.dsp
+    if operation.dsp:  # nothing recorded applies, and not every structure leaves a product to a hard multiplier
+        return {"name": operation.component().structure.value, "origin": Origin.RULE.value}
     with record_errors():
         platform = None if family is None else platform_of(family, dsp=False)
-        structure = choose_structure(None, structures, operation.model, platform, recorded=recorded)
-        known = recorded and recorded_structure(operation.model, family) is not None
+        structure = choose_structure(None, structures, operation.model, platform)
+        known = recorded_structure(operation.model, family) is not None
     return {"name": structure.value, "origin": (Origin.RECORDED if known else Origin.RULE).value}
+
+
+def built_structure(operation: Any, family: str | None) -> str | None:
+    """Return the name of the structure that is built, be it the only one; None for a component that names none.
+
+    Parameters
+    ----------
+    operation : synth.operations.Operation
+    family : str or None
+        Name of a target, None for none in particular.
+
+    Raises
+    ------
+    StorageError
+        If the table of recorded structures is damaged, or is not this code's.
+    """
+    choice = structure_choice(operation, family)
+    if choice is not None:
+        return choice["name"]
+    offered = getattr(component_class(operation.model), "structures", None)
+    if offered is None:
+        return None
+    (structure,) = offered(operation.model)
+    return str(structure.value)
 
 
 @contextlib.contextmanager

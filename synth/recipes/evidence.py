@@ -10,11 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sw.files import write_whole
 from synth.build import Builder, Plan
 from synth.console import Progress, SilentProgress
 from synth.errors import StorageError
-from synth.folder import storage_errors
+from synth.folder import save_whole
 from synth.operations import Request, find_operation
 from synth.recipes.band import band
 from synth.store import Json, Store, digest_of
@@ -150,9 +149,7 @@ def save_evidence(evidence: Json, path: Path = PATH) -> None:
     StorageError
         If it cannot be written.
     """
-    with storage_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, (json.dumps(evidence, indent=1) + "\n").encode())
+    save_whole(path, (json.dumps(evidence, indent=1) + "\n").encode())
 
 
 def read_evidence(path: Path = PATH) -> Json:

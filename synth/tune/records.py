@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from hw.recorded import SCHEMA, RecordError, model_key, read_records, winner
-from sw.files import write_whole
 from synth.cost.table import Conditions
 from synth.errors import StorageError, UsageError
-from synth.folder import storage_errors
+from synth.folder import save_whole
 from synth.store import digest_of
 from synth.targets import TARGETS
 from synth.tune.subject import Subject
@@ -164,9 +163,7 @@ class Records:
         StorageError
             If it cannot be written.
         """
-        with storage_errors(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(path, self.to_bytes())
+        save_whole(path, self.to_bytes())
 
 
 def _way(values: Json) -> Way:

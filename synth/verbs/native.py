@@ -185,15 +185,13 @@ def _text(operation: Operation, forms: Sequence[Any], emit: Emit, name: str | No
 
 def _write_file(out: str, name: str, text: str) -> str:
     """Write a file whole; ``out`` is its path, or a folder, there already or with a slash at its end."""
-    from sw.files import write_whole
-    from synth.folder import storage_errors
+    from synth.folder import save_whole, storage_errors
 
     path = Path(out)
     with storage_errors(path):
         if path.is_dir() or out.endswith(("/", os.sep)):
             path = path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.encode())
+    save_whole(path, text.encode())
     return str(path)
 
 

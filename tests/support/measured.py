@@ -1,5 +1,6 @@
 """Tables of costs made by hand: circuits whose counts follow a known law."""
 
+from synth.cost.features import structure_of
 from synth.cost.point import Point
 from synth.cost.samples import LUT_INPUTS, Quantity
 from synth.cost.sources import sources_digest
@@ -35,7 +36,9 @@ def accumulators(formats=FORMATS):
 
 def law(point, target="ecp5"):
     """Return the lookup tables of a circuit by the law: a sum of multiples of its terms."""
-    terms = Quantity.LUT.terms(point.operation(), lut_inputs=LUT_INPUTS[target], hard=0)
+    operation = point.operation()
+    terms = Quantity.LUT.terms(operation, lut_inputs=LUT_INPUTS[target], hard=0,
+                               structure=structure_of(operation, target))
     return sum(COEFFICIENTS.get(name, 0) * amount for name, amount in terms.items())
 
 

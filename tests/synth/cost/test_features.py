@@ -3,7 +3,14 @@ import dataclasses
 import pytest
 
 from sw.formats import CATALOG, FixedPointFormat, FloatingPointFormat, Specials, parse
-from synth.cost.features import MODELLED, lookup_terms, operand_bits, rounding_terms, special_flags
+from synth.cost.features import (
+    MODELLED,
+    lookup_terms,
+    operand_bits,
+    rounding_terms,
+    special_flags,
+    structure_of,
+)
 from synth.cost.point import OPERATIONS, Point
 from synth.cost.terms import PRODUCT_TERMS, TERMS, times, total
 from synth.operations import Request, find_operation
@@ -14,7 +21,11 @@ def operation(op, fmt, **further):
 
 
 def terms(op, fmt, *, hard=0, lut_inputs=4, **further):
-    return lookup_terms(operation(op, fmt, **further), lut_inputs=lut_inputs, hard=hard)
+    return terms_of(operation(op, fmt, **further), hard=hard, lut_inputs=lut_inputs)
+
+
+def terms_of(circuit, *, hard=0, lut_inputs=4):
+    return lookup_terms(circuit, lut_inputs=lut_inputs, hard=hard, structure=structure_of(circuit, None))
 
 
 def test_every_tabulated_operation_is_modelled():
@@ -40,7 +51,7 @@ def test_every_format_of_the_catalog_has_features(name):
         for other in (None, "int4", "posit<6,1>"):
             circuit = operation(op, name, fmt_b=other, **further)
             for lut_inputs in (4, 6):
-                found = lookup_terms(circuit, lut_inputs=lut_inputs, hard=0)
+                found = terms_of(circuit, lut_inputs=lut_inputs)
                 assert set(found) <= set(TERMS)
                 assert all(amount > 0 for amount in found.values()), (op, other, found)
 
@@ -53,8 +64,8 @@ def test_features_come_from_fields_and_not_from_names():
     a, b, c = (Request(op="emac", fmt=fmt.name, terms=64, out_fmt="exact").operation(find_operation("emac"))
                for fmt in (first, same, other))
     # A bias moves every value, and the sum's grid with them: the circuit is the same.
-    assert lookup_terms(a, lut_inputs=4, hard=0) == lookup_terms(b, lut_inputs=4, hard=0)
-    assert lookup_terms(a, lut_inputs=4, hard=0) == lookup_terms(c, lut_inputs=4, hard=0)
+    assert terms_of(a) == terms_of(b)
+    assert terms_of(a) == terms_of(c)
 
 
 def test_sum_is_the_register():

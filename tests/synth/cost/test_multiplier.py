@@ -3,10 +3,9 @@ import itertools
 
 import pytest
 
-from hw.arith.multiply import Structure, default_structure
-from sw.formats import FixedPointFormat, PositFormat, parse
+from hw.arith.multiply import Multiplier, Structure
+from sw.formats import parse
 from sw.reference import Multiplication
-from synth.cost import multiplier
 from synth.cost.multiplier import multiplier_terms, truth_tables
 
 NAMES = ("minifloat_e2m1", "minifloat_e1m2", "minifloat_e3m0", "minifloat_e2m5", "minifloat_e4m3", "float8_e5m2",
@@ -18,18 +17,35 @@ def model(a, b=None, result=None):
     return Multiplication(a=a, b=a if b is None else parse(b), result=a if result is None else parse(result))
 
 
+def terms_of(circuit, lut_inputs=4):
+    return multiplier_terms(circuit, lut_inputs=lut_inputs, structure=Multiplier.structures(circuit)[0].value)
+
+
 @pytest.mark.parametrize(("a", "b"), list(itertools.combinations_with_replacement(NAMES, 2)))
-def test_structure_is_the_generators(a, b):
-    x, y, result = parse(a), parse(b), parse(b)
-    formats = (x, y, result)
-    terms = multiplier_terms(model(a, b, b), lut_inputs=4)
-    wanted = default_structure(x, y, result)
-    if wanted is Structure.TRUTH_TABLE:
-        assert set(terms) == {"table"}
-    elif not all(isinstance(fmt, FixedPointFormat) for fmt in formats):
-        late = multiplier.is_normalised_late(x, y, result, posits=any(isinstance(fmt, PositFormat) for fmt in formats))
-        assert late == (wanted is Structure.NORMALISE_PRODUCT)
-        assert "table" not in terms
+def test_terms_are_those_of_the_structure(a, b):
+    circuit = model(a, b, b)
+    for structure in Multiplier.structures(circuit):
+        terms = multiplier_terms(circuit, lut_inputs=4, structure=structure.value)
+        assert (set(terms) == {"table"}) == (structure is Structure.TRUTH_TABLE)
+        assert bool({"significand_table", "subnormal_table"} & set(terms)) == (
+            structure is Structure.SIGNIFICAND_TABLES)
+        if structure is Structure.SIGNIFICAND_TABLES:
+            assert not {"align", "late_align", "round"} & set(terms)
+
+
+def test_an_exact_product_of_fractions_is_no_table():
+    terms = multiplier_terms(model("float8_e4m3", None, "bfloat16"), lut_inputs=6, structure="significand-tables")
+    assert "significand_table" not in terms
+    assert terms["columns"]
+
+
+def test_tables_grow_with_the_fractions():
+    small, large = (multiplier_terms(model(name), lut_inputs=6, structure="significand-tables")
+                    for name in ("float8_e5m2", "float8_e4m3"))
+    assert (small["significand_table"], large["significand_table"]) == (3, 4)
+    assert (small["subnormal_table"], large["subnormal_table"]) == (2, 12)
+    assert "subnormal_table" not in multiplier_terms(model("e4m3:subnormals=flushed"), lut_inputs=6,
+                                                     structure="significand-tables")
 
 
 @pytest.mark.parametrize(("name", "lut"), [
@@ -47,7 +63,7 @@ def test_more_inputs_need_fewer_tables():
 
 def test_terms_grow_with_significand_and_range():
     def luts(name, **further):
-        return sum(multiplier_terms(model(name, **further), lut_inputs=4).values())
+        return sum(terms_of(model(name, **further)).values())
 
     for x in range(2, 5):
         assert luts(f"minifloat_e{x}m2") < luts(f"minifloat_e{x}m4") < luts(f"minifloat_e{x}m7")
@@ -57,7 +73,7 @@ def test_terms_grow_with_significand_and_range():
 
 
 def test_result_decides_what_rounds():
-    terms = {result: multiplier_terms(model("minifloat_e4m3", "int4", result), lut_inputs=4)
+    terms = {result: terms_of(model("minifloat_e4m3", "int4", result))
              for result in ("int8", "posit<8,1>", "minifloat_e4m3")}
     assert terms["int8"]["saturate"]
     assert "string" not in terms["int8"]
@@ -67,9 +83,9 @@ def test_result_decides_what_rounds():
 
 
 def test_flushed_results_are_not_aligned():
-    assert "align" not in multiplier_terms(model("minifloat_e4m3:subnormals=flushed"), lut_inputs=4)
+    assert "align" not in terms_of(model("minifloat_e4m3:subnormals=flushed"))
 
 
 def test_cut_places_are_rounded():
-    assert multiplier_terms(model("fixed<8,4>"), lut_inputs=4)["round"] == 12
-    assert "round" not in {name for name, value in multiplier_terms(model("int8"), lut_inputs=4).items() if value}
+    assert terms_of(model("fixed<8,4>"))["round"] == 12
+    assert "round" not in {name for name, value in terms_of(model("int8")).items() if value}

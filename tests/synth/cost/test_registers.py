@@ -1,7 +1,7 @@
 # amaranth: UnusedElaboratable=no
 import pytest
 
-from synth.cost.features import special_flags
+from synth.cost.features import special_flags, structure_of
 from synth.cost.point import Point
 from synth.cost.registers import REGISTER_TERMS, register_terms
 from synth.flow import elaborate
@@ -33,7 +33,7 @@ def flip_flops(point):
 @pytest.mark.parametrize("point", POINTS, ids=Point.key)
 def test_registers_are_those_of_the_circuit(point):
     operation = point.operation()
-    found, want = register_terms(operation), flip_flops(point)
+    found, want = register_terms(operation, structure_of(operation, None)), flip_flops(point)
     assert set(found) <= set(REGISTER_TERMS)
     bits = sum(amount for name, amount in found.items() if name.endswith("_register"))
     # What comes on top travels beside the numbers: the handshake, first and valid, and flags, in every stage.
@@ -42,6 +42,10 @@ def test_registers_are_those_of_the_circuit(point):
 
 
 def test_stages_are_counted():
-    assert register_terms(Point(op="multiply", fmt="int8").operation()) == {}
-    assert register_terms(Point(op="multiply", fmt="int8", pipeline=7).operation())["stage"] == 7
-    assert register_terms(Point(op="multiply", fmt="int8", pipeline=7).operation())["output_register"] == 5 * 8
+    def found(pipeline):
+        operation = Point(op="multiply", fmt="int8", pipeline=pipeline).operation()
+        return register_terms(operation, structure_of(operation, None))
+
+    assert found(0) == {}
+    assert found(7)["stage"] == 7
+    assert found(7)["output_register"] == 5 * 8

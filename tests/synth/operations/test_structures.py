@@ -10,7 +10,7 @@ from synth import flow
 from synth.build import Builder, Plan
 from synth.errors import ExitCode, StorageError, UsageError
 from synth.operations import Request, find_operation
-from synth.operations.structures import structure_choice, structures_of
+from synth.operations.structures import built_structure, structure_choice, structures_of
 from synth.outputs import measurement
 from synth.primitives import LookupPlatform, platform_of
 from synth.store import Store
@@ -99,6 +99,21 @@ def test_with_hard_multipliers_the_rule_decides(records):
     plain = request(fmt="e4m3")
     assert flow.elaborate(plain.component(), platform_of("xc7", dsp=False)).rtlil != flow.elaborate(
         request(fmt="e4m3", structure=first).component()).rtlil
+
+
+def test_with_hard_multipliers_the_structure_is_the_one_that_is_built():
+    asked = request(fmt="e5m2", dsp=True)
+    assert structures_of(asked.model)[0].value == "significand-tables"  # which leave nothing to multiply
+    assert structure_choice(asked, "xc7") == {"name": "normalise-operands", "origin": "rule"}
+    assert asked.component().structure.value == "normalise-operands"
+
+
+def test_built_structures(records):
+    asked = request(fmt="e4m3")
+    assert built_structure(asked, "xc7") == structure_choice(asked, "xc7")["name"]
+    assert built_structure(request(fmt="int8"), "xc7") == "normalise-product"
+    assert structures_of(request(fmt="int8").model) == ()
+    assert built_structure(request(op="systolic", fmt="int4", size=2, terms=16, out_fmt="int8"), "xc7") is None
 
 
 def test_a_request_says_its_structure():
