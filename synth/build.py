@@ -137,7 +137,7 @@ def checker_digest() -> str:
 
 
 class _NoFamily:
-    """A platform that names no family, and notes whether it was asked: whether the design depends on the family."""
+    """A platform with no family and no forms, which notes whether it was asked: whether the design depends on them."""
 
     def __init__(self) -> None:
         self.was_asked = False
@@ -145,6 +145,8 @@ class _NoFamily:
     @property
     def narrowgauge_family(self) -> None:
         self.was_asked = True
+
+    gated_sums = narrowgauge_family
 
 
 class Builder:

@@ -45,8 +45,9 @@ class BlockSum(ExactSum):
         """The dot product of a transfer's blocks on the register's grid, and its flags."""
         model = self._model
         product = sum_blocks(m, model.dot, self.i, product_cycles=self._operand_registers,
-                             hard_multiplier=self._hard_multiplier).delayed(m, 1)
-        scale, total = product.scale, product.times_significand(m, hard_multiplier=self._hard_multiplier)
+                             hard_multiplier=self._hard_multiplier, platform=platform).delayed(m, 1)
+        scale = product.scale
+        total = product.times_significand(m, hard_multiplier=self._hard_multiplier, platform=platform)
         multiplied_by_zero = scale.zero_has_zero_magnitude and scale.max_magnitude > 1
         if any(fmt.scale.has_zero for fmt in (model.a, model.b)) and not multiplied_by_zero:
             total = Mux(scale.zero, 0, total).as_signed()

@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 
 from amaranth.hdl import *
 from amaranth.lib import stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulate.streamed import connect_streams, input_layout, stream_members
+from hw.arith.fused_sum import code_of_sum, suits_steps
+from hw.arith.integer_product import multiply_integers
 from hw.arith.number_product import add_constant, multiply
 from hw.arith.number_sum import add_numbers, sum_scale
 from hw.convert.decode import decode
@@ -21,7 +24,7 @@ from sw.reference.chunked import ChunkedMultiplyAccumulate
 
 __all__ = ["ChunkedMultiplyAccumulator", "ChunkedStructure", "ChunkedSum"]
 
-_COMBINATIONAL = {"align": 0, "round": 0, "output": 0}
+_COMBINATIONAL = {"operands": 0, "sum": 0, "align": 0, "round": 0, "output": 0}
 
 
 class ChunkedStructure(Enum):
@@ -197,7 +200,7 @@ class ChunkedSum(wiring.Component):
         model, cycles = self._model, self._cycles
         m.d.comb += self.ends.eq(self._chunk_ends(m))
         ends = delay(m, self.ends, cycles["operands"], name="ends_at_operands")
-        arriving, i, product = self._product(m)
+        arriving, i, product = self._product(m, platform)
         at_partial = _Step(begins=named(m, arriving & i.first, "begins"), valid=Signal(name="valid_at_partial"),
                            ends=delay(m, ends, 1, name="ends_at_partial"), last=delay(m, i.last, 1, name="last"),
                            random=self._delayed(m, i, "random", 1), random_total=self._delayed(m, i, "random_total", 2))
@@ -252,7 +255,7 @@ class ChunkedSum(wiring.Component):
         model = self._model
         return (Signal(model.accumulator.width, name=name, init=model.zero_code) for name in ("partial", "total"))
 
-    def _product(self, m):
+    def _product(self, m, platform):
         """Return whether a product arrives at its register, its transfer in that cycle, and the register."""
         model, cycles = self._model, self._cycles["operands"]
         valid, i = self.valid, self._transfer(m)
@@ -261,9 +264,10 @@ class ChunkedSum(wiring.Component):
             registered = Signal(i.shape(), name="transfer", reset_less=True)
             m.d.sync += [arrived.eq(valid), registered.eq(i)]
             valid, i = arrived, registered
-        a, b = (decode(m, fmt, code, normalised=False, name=name)
+        a, b = (decode(m, fmt, code, normalised=suits_steps(model.accumulator, model.accumulator), name=name)
                 for fmt, code, name in ((model.a, i.a, "a"), (model.b, i.b, "b")))
-        product = multiply(m, a, b, model.accumulator, self._hard_multiplier, scale_for=sum_scale)
+        product = multiply(m, a, b, model.accumulator, self._hard_multiplier, scale_for=sum_scale,
+                           multiply_magnitudes=partial(multiply_integers, platform=platform))
         return valid, i, product.delayed(m, 1)
 
     def _transfer(self, m):
@@ -305,6 +309,8 @@ class ChunkedSum(wiring.Component):
         """Return the rounded sum of a code of the accumulator's format and a number."""
         cast = self._model.cast
         augend = decode(m, cast.result, code, normalised=False, name=name)
+        if a_is_greater is None and suits_steps(cast.result, cast.result):
+            return named(m, code_of_sum(m, addend, augend, cast, random, _COMBINATIONAL), f"{name}_sum")
         exact = add_numbers(m, augend, addend, result=cast.result, rounding=cast.rounding,
                             random_bits=cast.random_bits, exact=cast.overflow.wraps, a_is_greater=a_is_greater)
         return named(m, code_of(m, exact, cast, random, _COMBINATIONAL), f"{name}_sum")

@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulate.streamed import connect_streams, input_layout, stream_members
-from hw.arith.exact_product import NO_FLAGS, Flags, may_be_special, multiply_codes
+from hw.arith.exact_product import NO_FLAGS, Flags, may_be_special, multiply_vectors
 from hw.arith.exact_structure import exact_structures, require_exact_structure
 from hw.arith.integer_sum import add_addend, sum_addends
 from hw.convert.decode import decode
@@ -38,14 +38,14 @@ def state_layout(model):
 
 
 def _structures(model):
-    return exact_structures(model.a, model.b, alone=False)
+    return exact_structures(model.a, model.b, alone=False, lanes=model.lanes or 1)
 
 
 def _flags_of(layout):
     return [name for name in _FLAGS if name in layout.members]
 
 
-def register_sum(m, layout, added, seen, *, valid, first, preload=None):
+def register_sum(m, layout, added, seen, *, valid, first, preload=None, platform=None):
     """Add integers up in a register, and return the sum, two cycles after ``valid``.
 
     The register is cleared, or loaded, while what starts a new sum is one register away from it. Nothing but the adder
@@ -65,6 +65,8 @@ def register_sum(m, layout, added, seen, *, valid, first, preload=None):
         Whether there will be an integer, and whether it starts a sum.
     preload : View of ``layout``, optional
         What a sum starts from; zero by default.
+    platform : object, optional
+        As :func:`hw.arith.integer_sum.add_addend` has it.
 
     Returns
     -------
@@ -80,7 +82,8 @@ def register_sum(m, layout, added, seen, *, valid, first, preload=None):
     state = data.View(layout, Signal(layout, name="held", reset_less=True))
     total = data.View(layout, Signal(layout, name="total"))
     m.d.comb += [
-        total.sum.eq(add_addend(m, register.sum, added, width=len(register.sum), name="next_sum")),
+        total.sum.eq(add_addend(m, register.sum, added, width=len(register.sum), platform=platform,
+                                name="next_sum")),
         *(total[name].eq(register[name] | getattr(seen, name)) for name in flags)]
     with m.If(start):
         m.d.sync += register.eq(Const({}, layout) if preload is None else preload)
@@ -151,7 +154,7 @@ class ExactSum(wiring.Component):
             valid = _registered(m, valid, f"valid_{cycle + 1}")
         preload = self._preload(m, away, first) if "c" in self._model.inputs else None
         m.d.comb += self.state.eq(register_sum(m, self._layout, added, seen, valid=valid, first=first,
-                                               preload=preload))
+                                               preload=preload, platform=platform))
         return m
 
     def _products(self, m, platform):
@@ -161,17 +164,17 @@ class ExactSum(wiring.Component):
                                      recorded=not self._hard_multiplier)
         grid = product_grid(model.a, model.b, every_code=True).refined(model.accumulator_exponent)
         width = min(grid.width, model.width)
+        a, b = ([delay(m, code, self._operand_registers, name=f"{operand}_{lane}")
+                 for lane, code in enumerate([codes] if model.lanes is None else codes)]
+                for codes, operand in ((self.i.a, "a"), (self.i.b, "b")))
+        products = multiply_vectors(m, model.a, a, model.b, b, hard_multiplier=self._hard_multiplier,
+                                    structure=structure, platform=platform)
         addends, seen = [], None
-        for lane in range(model.lanes or 1):
-            a, b = (codes if model.lanes is None else codes[lane] for codes in (self.i.a, self.i.b))
-            a, b = (delay(m, code, self._operand_registers, name=f"{operand}_{lane}")
-                    for code, operand in ((a, "a"), (b, "b")))
-            product = multiply_codes(m, model.a, a, model.b, b, hard_multiplier=self._hard_multiplier,
-                                     name=f"lane_{lane}", structure=structure, platform=platform).delayed(m, 1)
+        for lane, product in enumerate(product.delayed(m, 1) for product in products):
             addend = product.addend(m, exponent=model.accumulator_exponent, width=width, name=f"lane_{lane}")
             addends.append(addend.delayed(m, self._grid_registers))
             seen = product.flags if seen is None else seen | product.flags
-        return sum_addends(m, addends, name="products"), seen.delayed(m, self._grid_registers)
+        return sum_addends(m, addends, platform=platform, name="products"), seen.delayed(m, self._grid_registers)
 
     def _preload(self, m, away, first):
         """What a sum starts from: the value of ``c``, or zero after a reset."""

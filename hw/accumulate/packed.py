@@ -71,7 +71,8 @@ class PackedSums(wiring.Component):
             m.d.sync += stage.eq(valid)
             valid = stage
         for output in outputs:
-            total = sum_addends(m, [lanes[output] for lanes in products], name=f"products_{output}")
+            total = sum_addends(m, [lanes[output] for lanes in products], platform=platform,
+                                name=f"products_{output}")
             m.d.comb += self.state[output].eq(register_sum(
                 m, self._layout, total.delayed(m, registers), NO_FLAGS, valid=valid, first=first))
         return m

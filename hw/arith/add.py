@@ -7,6 +7,7 @@ from amaranth.hdl import *
 from amaranth.lib import wiring
 
 from hw.arith.number_sum import add_numbers
+from hw.arith.posit_sum import add_posits, suits_signed_significands
 from hw.convert.decode import decode
 from hw.convert.integer import encode_integer, round_integer
 from hw.convert.number import named
@@ -25,23 +26,30 @@ class AdderStructure(Enum):
 
     LUTs with yosys 0.70 on iCE40 / ECP5 without wide LUTs / Xilinx 7, overflow to infinity where there is one:
 
-    ===========================  ===============  ===============
-    both operands and the sum    align exponents  truth table
-    ===========================  ===============  ===============
-    float4_e2m1fn                45 / 55 / 26     106 / 101 / 15
-    p3109_k4p2se                 56 / 68 / 33     113 / 115 / 16
-    posit<4,0>                   73 / 72 / 58     115 / 103 / 31
+    ===========================  ===============  ===================  ===============
+    both operands and the sum    align exponents  signed significands  truth table
+    ===========================  ===============  ===================  ===============
+    float4_e2m1fn                45 / 55 / 26                          106 / 101 / 15
+    p3109_k4p2se                 56 / 68 / 33                          113 / 115 / 16
+    posit<4,0>                   73 / 72 / 58     64 / 73 / 43         115 / 103 / 31
     float6_e2m3fn                70 / 84 / 66
     float6_e3m2fn                84 / 95 / 65
+    posit<6,1>                   160 / 192 / 105  137 / 140 / 86
     float8_e4m3                  117 / 126 / 87
     float8_e5m2                  117 / 131 / 81
-    posit<8,1>                   228 / 257 / 184
+    posit<8,0>                   229 / 261 / 194  192 / 198 / 152
+    posit<8,1>                   228 / 257 / 186  184 / 191 / 133
+    posit<8,2>                   218 / 240 / 163  184 / 188 / 147
     float16                      267 / 283 / 184
-    ===========================  ===============  ===============
+    posit<16,1>                  535 / 595 / 431  448 / 452 / 353
+    ===========================  ===============  ===================  ===============
     """
 
     ALIGN_EXPONENTS = "align-exponents"
     """The lesser operand is shifted to the exponent of the greater one; fixed point has its places from the start."""
+    SIGNED_SIGNIFICANDS = "signed-significands"
+    """As that, in two's complement from the operands to the result, which are never negated: posits of one format to a
+    posit, not rounded stochastically."""
     TRUTH_TABLE = "truth-table"
     """Each bit of the result is looked up. At most 12 bits of operands and random bits together."""
 
@@ -72,7 +80,8 @@ class Adder(wiring.Component):
         to the result, before the sum, and after the rounding, in that order of priority; any further ones stand at
         the output, for a tool that retimes.
     structure : AdderStructure, optional
-        By default, the smallest one recorded for the device family (:mod:`hw.recorded`), else the shifted exponents.
+        By default, the smallest one recorded for the device family (:mod:`hw.recorded`), else signed significands
+        where these suit, and the shifted exponents elsewhere.
 
     Members
     -------
@@ -107,13 +116,20 @@ class Adder(wiring.Component):
         self._model = Addition(a=a, b=b, result=result, rounding=rounding, overflow=overflow,
                                random_bits=random_bits, subtract=subtract)
         self._structure = require_structure(structure, AdderStructure, self._model)
+        if (self._structure is AdderStructure.SIGNED_SIGNIFICANDS
+                and not suits_signed_significands(self._model)):
+            raise ValueError(f"Structure must be another one for {a.name} and {b.name} to {result.name} with "
+                             f"{rounding.value} rounding, not {self._structure}")
         self._pipeline = require_pipeline(pipeline)
         super().__init__(function_members(self._model))
 
     @classmethod
     def structures(cls, model):
         """Return the structures that suit a reference, the one taken where none is recorded first."""
-        return suitable_structures(AdderStructure, model, first=AdderStructure.ALIGN_EXPONENTS)
+        if suits_signed_significands(model):
+            return suitable_structures(AdderStructure, model, first=AdderStructure.SIGNED_SIGNIFICANDS)
+        offered = [item for item in AdderStructure if item is not AdderStructure.SIGNED_SIGNIFICANDS]
+        return suitable_structures(offered, model, first=AdderStructure.ALIGN_EXPONENTS)
 
     @property
     def structure(self):
@@ -138,8 +154,11 @@ class Adder(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         formats = (self._model.a, self._model.b, self._model.result)
-        if self._chosen(platform) is AdderStructure.TRUTH_TABLE:
+        structure = self._chosen(platform)
+        if structure is AdderStructure.TRUTH_TABLE:
             code = delay(m, table_of(m, self), self._pipeline, name="code")
+        elif structure is AdderStructure.SIGNED_SIGNIFICANDS:
+            code = add_posits(m, self.a, self.b, self._model, self._cuts())
         elif all(isinstance(fmt, FixedPointFormat) for fmt in formats):
             code = self._fixed_sum(m)
         else:
@@ -152,7 +171,7 @@ class Adder(wiring.Component):
 
     def _sum(self, m):
         """Sign, magnitude and exponent apart: some format is a float or a posit."""
-        model, cycles = self._model, distribute(self._pipeline, ("sum", "align", "operands", "round"))
+        model, cycles = self._model, self._cuts()
         a, b = (decode(m, fmt, code, normalised=False, name=name)
                 for fmt, code, name in ((model.a, self.a, "a"), (model.b, self.b, "b")))
         if model.subtract:
@@ -162,6 +181,9 @@ class Adder(wiring.Component):
             exact=model.overflow.wraps, a_is_greater=self._a_is_greater(m), registers=cycles["operands"])
         random = self._random(m, cycles["operands"] + cycles["sum"])
         return code_of(m, exact.delayed(m, cycles["sum"]), model, random, cycles)
+
+    def _cuts(self):
+        return distribute(self._pipeline, ("sum", "align", "operands", "round"))
 
     def _a_is_greater(self, m):
         """Compare the magnitudes by their codes, where these count them in rising order."""

@@ -1,11 +1,13 @@
 """The exact product of two codes, on its way into an exact sum."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from amaranth.hdl import *
 
 from hw.arith.exact_structure import ExactStructure
-from hw.arith.integer_product import multiply_digits, multiply_integers, multiply_looked_up
+from hw.arith.gated_rows import gates_sums
+from hw.arith.integer_product import multiply_digits, multiply_integers, multiply_looked_up, multiply_pair
 from hw.arith.number_product import multiply
 from hw.convert.decode import decode
 from hw.convert.grid import Addend, place_on_grid, place_signed_on_grid, with_zero_magnitude
@@ -13,7 +15,7 @@ from hw.convert.number import Number, named
 from hw.pipeline import delay
 from sw.formats import FixedPointFormat
 
-__all__ = ["NO_FLAGS", "ExactProduct", "Flags", "may_be_special", "multiply_codes"]
+__all__ = ["NO_FLAGS", "ExactProduct", "Flags", "may_be_special", "multiply_codes", "multiply_vectors"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,23 +130,20 @@ def multiply_codes(m, a_format, a, b_format, b, *, hard_multiplier, name, struct
     structure : ExactStructure
         Of no effect on products of fixed point.
     platform : object, optional
-        For which products a hard multiplier suits: see :func:`hw.arith.integer_product.multiply_integers`.
+        For the form of the product that suits its family: see :func:`hw.arith.integer_product.multiply_integers`.
 
     Returns
     -------
     ExactProduct
     """
     if isinstance(a_format, FixedPointFormat) and isinstance(b_format, FixedPointFormat):
-        x, y = (code.as_signed() if fmt.signed else code for fmt, code in ((a_format, a), (b_format, b)))
-        product = multiply_integers(m, x, y, hard_multiplier=hard_multiplier, platform=platform,
-                                    name=f"{name}_product")
-        integer = product if product.shape().signed else Cat(product, C(0, 1)).as_signed()
-        return ExactProduct(number=None, integer=integer, exponent=-a_format.fraction_bits - b_format.fraction_bits,
-                            flags=NO_FLAGS, structure=structure)
+        x, y = _integer(a_format, a), _integer(b_format, b)
+        return _fixed_product(a_format, b_format, structure, multiply_integers(
+            m, x, y, hard_multiplier=hard_multiplier, platform=platform, name=f"{name}_product"))
     x, y = (decode(m, fmt, code, normalised=False, name=f"{name}_{operand}")
             for fmt, code, operand in ((a_format, a, "a"), (b_format, b, "b")))
     product = multiply(m, x, y, None, hard_multiplier, multiply_magnitudes=(
-        multiply_integers if hard_multiplier else _product_of(structure, x, y)))
+        partial(multiply_integers, platform=platform) if hard_multiplier else _product_of(structure, x, y, platform)))
     if structure is ExactStructure.GATE_EXPONENTS:
         product = replace(product, exponent=_add_in_gates(
             m, x.exponent, y.exponent, product.exponent.shape(), f"{name}_exponent"))
@@ -155,6 +154,46 @@ def multiply_codes(m, a_format, a, b_format, b, *, hard_multiplier, name, struct
         flags = Flags.of(m, replace(product, infinity=infinity), name)
     number = replace(with_zero_magnitude(m, product, name), zero=C(0, 1), infinity=C(0, 1), nan=C(0, 1))
     return ExactProduct(number=number, integer=None, exponent=0, flags=flags, structure=structure)
+
+
+def multiply_vectors(m, a_format, a, b_format, b, *, hard_multiplier, structure=ExactStructure.INVERT_LATE,
+                     platform=None):
+    """Return exact products whose sum is the dot product of two vectors of codes, one a lane, or one for two lanes.
+
+    Parameters
+    ----------
+    a, b : sequence of Value
+        As many codes each.
+    m, a_format, b_format, hard_multiplier, structure, platform
+        As :func:`multiply_codes` has them.
+
+    Returns
+    -------
+    list of ExactProduct
+    """
+    products, single = [], 0
+    if structure is ExactStructure.PAIRS and not hard_multiplier:
+        single = len(a) & ~1
+        wide, narrow = ((a_format, a), (b_format, b))[::1 if a_format.width >= b_format.width else -1]
+        for lane in range(0, single, 2):
+            multiplicands, multipliers = ([_integer(fmt, code) for code in codes[lane:lane + 2]]
+                                          for fmt, codes in (wide, narrow))
+            products.append(_fixed_product(a_format, b_format, structure, multiply_pair(
+                m, multiplicands, multipliers, platform=platform, name=f"lanes_{lane}_product")))
+    return products + [
+        multiply_codes(m, a_format, a[lane], b_format, b[lane], hard_multiplier=hard_multiplier, name=f"lane_{lane}",
+                       structure=structure, platform=platform) for lane in range(single, len(a))]
+
+
+def _integer(fmt, code):
+    return code.as_signed() if fmt.signed else code
+
+
+def _fixed_product(a_format, b_format, structure, product):
+    """The product of fixed-point codes, or the sum of two of them."""
+    integer = product if product.shape().signed else Cat(product, C(0, 1)).as_signed()
+    return ExactProduct(number=None, integer=integer, exponent=-a_format.fraction_bits - b_format.fraction_bits,
+                        flags=NO_FLAGS, structure=structure)
 
 
 def _add_in_gates(m, a, b, shape, name):
@@ -169,13 +208,14 @@ def _add_in_gates(m, a, b, shape, name):
     return total.as_signed() if shape.signed else total
 
 
-def _product_of(structure, x, y):
+def _product_of(structure, x, y, platform):
     """Return the function that multiplies the magnitudes of two numbers, which may have leading zeros."""
     widths = {len(x.magnitude), len(y.magnitude)}
     if structure is ExactStructure.TABLES:
         product = multiply_looked_up
-    elif structure.early and widths == {4} and x.leading_zeros and y.leading_zeros:
+    elif (structure.early and widths == {4} and x.leading_zeros and y.leading_zeros
+          and not gates_sums(platform)):
         product = multiply_digits  # a constant top bit would take gates away from columns, not from digits
     else:
-        return multiply_integers
+        return partial(multiply_integers, platform=platform)
     return lambda m, a, b, *, hard_multiplier: product(m, a, b)

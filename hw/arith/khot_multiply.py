@@ -115,7 +115,8 @@ class KHotMultiplier(wiring.Component):
         model = self._model
         cycles = distribute(self._pipeline, ("product", "round"))
         x = self._signed_x(m)
-        product = self._shifted_sum(m, x) if self._structure is KHotStructure.SHIFT_AND_ADD else self._recoded(m, x)
+        product = (self._shifted_sum(m, platform, x) if self._structure is KHotStructure.SHIFT_AND_ADD
+                   else self._recoded(m, platform, x))
         product = delay(m, product[:model.exact.width].as_signed(), cycles["product"], name="product")
         random = delay(m, self.random, cycles["product"], name="random") if model.random_bits else None
         code = round_sum(m, product, -model.exact.fraction_bits, model.cast, random=random, cycles=cycles["round"],
@@ -132,12 +133,13 @@ class KHotMultiplier(wiring.Component):
         m.d.comb += signed_x.eq(flipped + sign)
         return signed_x
 
-    def _shifted_sum(self, m, x):
+    def _shifted_sum(self, m, platform, x):
         """Every digit shifts ``x``, and all but the first are added or subtracted."""
         width, total = len(x) + self._model.max_shift, None
         for digit in range(self._model.hot):
             term = self._shifted(m, x, digit)
-            total = term if total is None else self._add_or_subtract(m, total, term, digit, width + digit)
+            total = term if total is None else self._add_or_subtract(
+                m, platform, total, term, digit, width + digit)
         return total
 
     def _shifted(self, m, value, digit):
@@ -160,22 +162,23 @@ class KHotMultiplier(wiring.Component):
             levels = max(levels - 2, 0)
         return value if enable is None else named(m, value & enable.replicate(width), "gated").as_signed()
 
-    def _add_or_subtract(self, m, total, term, digit, width):
+    def _add_or_subtract(self, m, platform, total, term, digit, width):
         """Return ``total`` plus ``term``, or minus, if the digit has another sign than digit 0."""
         flip = named(m, self.negative[digit] ^ self.negative[0], f"flip_{digit}")
         # As wide as the sum, so that the inversion of the sign's copies merges with the adder too.
         flipped = named(m, _extended(term, width) ^ flip.replicate(width), f"flipped_{digit}").as_signed()
         return add_addend(m, _extended(total, width).as_signed(), Addend(value=flipped, carry=flip), width=width,
-                          name=f"sum_{digit}")
+                          platform=platform, name=f"sum_{digit}")
 
-    def _recoded(self, m, x):
+    def _recoded(self, m, platform, x):
         """The digits make a weight, up to the sign of digit 0."""
         weight, places = None, self._model.max_shift + 1
         for digit in range(self._model.hot):
             powers = [self.enable[digit] & (self.shift[digit] == place) for place in range(places)]
             power = named(m, Cat(*powers, C(0, 1)), f"power_{digit}").as_signed()
-            weight = power if weight is None else self._add_or_subtract(m, weight, power, digit, places + digit + 1)
-        return multiply_integers(m, x, weight)
+            weight = power if weight is None else self._add_or_subtract(
+                m, platform, weight, power, digit, places + digit + 1)
+        return multiply_integers(m, x, weight, platform=platform)
 
 
 def _extended(value, width):

@@ -2,6 +2,7 @@
 
 import operator
 from enum import Enum
+from functools import partial
 
 from amaranth.hdl import *
 from amaranth.lib import wiring
@@ -186,10 +187,11 @@ class Multiplier(wiring.Component):
             case Structure.TRUTH_TABLE:
                 code = delay(m, table_of(m, self), self._pipeline, name="code")
             case Structure.SIGNIFICAND_TABLES:
-                code = self._tables(m)
+                code = self._tables(m, platform)
             case structure:
                 normalised = structure is Structure.NORMALISE_OPERANDS
-                code = self._fixed_product(m) if _all_fixed(self._model) else self._product(m, normalised=normalised)
+                code = (self._fixed_product(m, platform) if _all_fixed(self._model)
+                        else self._product(m, platform, normalised=normalised))
         m.d.comb += self.o.eq(code)
         return m
 
@@ -199,29 +201,31 @@ class Multiplier(wiring.Component):
             suitable = tuple(item for item in suitable if item is not Structure.SIGNIFICAND_TABLES)
         return choose_structure(self._structure, suitable, self._model, platform, recorded=not self._hard_multiplier)
 
-    def _product(self, m, *, normalised):
+    def _product(self, m, platform, *, normalised):
         """Sign, magnitude and exponent apart: some format is a float or a posit."""
         cycles = distribute(self._pipeline, ("product", "align", "round", "unpack"))
         a, b = (decode(m, fmt, code, normalised=normalised, name=name).delayed(m, cycles["unpack"])
                 for fmt, code, name in ((self.a_format, self.a, "a"), (self.b_format, self.b, "b")))
-        exact = multiply(m, a, b, self.result_format, self._hard_multiplier).delayed(m, cycles["product"])
+        exact = multiply(m, a, b, self.result_format, self._hard_multiplier,
+                         multiply_magnitudes=partial(multiply_integers, platform=platform))
+        exact = exact.delayed(m, cycles["product"])
         random = self._random(m, cycles["unpack"] + cycles["product"])
         return code_of(m, exact, self._model, random, cycles)
 
-    def _tables(self, m):
+    def _tables(self, m, platform):
         """Sign, significand and exponent apart: all formats are floats."""
         cycles = distribute(self._pipeline, ("product", "round", "unpack"))
-        rounded = multiply_rounded(m, self._model, self.a, self.b, cycles).delayed(m, cycles["round"])
-        code = encode(m, rounded, self.result_format, self.rounding, self.overflow)
+        rounded = multiply_rounded(m, self._model, self.a, self.b, cycles, platform=platform)
+        code = encode(m, rounded.delayed(m, cycles["round"]), self.result_format, self.rounding, self.overflow)
         return delay(m, code, cycles["output"], name="code")
 
-    def _fixed_product(self, m):
+    def _fixed_product(self, m, platform):
         """All three formats are fixed point: the exact product in two's complement, shifted by a constant."""
         cycles = distribute(self._pipeline, ("product", "round"))
         a, b = (code.as_signed() if fmt.signed else code
                 for fmt, code in ((self.a_format, self.a), (self.b_format, self.b)))
-        exact = delay(m, multiply_integers(m, a, b, hard_multiplier=self._hard_multiplier), cycles["product"],
-                      name="product")
+        exact = multiply_integers(m, a, b, hard_multiplier=self._hard_multiplier, platform=platform)
+        exact = delay(m, exact, cycles["product"], name="product")
         places = self.a_format.fraction_bits + self.b_format.fraction_bits - self.result_format.fraction_bits
         integer = round_integer(m, exact, places, self.rounding, self._random(m, cycles["product"]))
         code = encode_integer(m, delay(m, integer, cycles["round"], name="rounded"), self.result_format, self.overflow)

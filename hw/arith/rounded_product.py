@@ -36,7 +36,7 @@ def suits_tables(a, b, result, rounding):
             and result.fraction_bits > 0 and a.fraction_bits + b.fraction_bits <= TABLE_BITS and rounding in MODES)
 
 
-def multiply_rounded(m, model, a, b, cycles):
+def multiply_rounded(m, model, a, b, cycles, *, platform=None):
     """Return the product of two floats, rounded.
 
     Let P be the product of the normalised significands, 1 <= P < 4, and x the exponent field that the rounded product
@@ -53,6 +53,8 @@ def multiply_rounded(m, model, a, b, cycles):
         Codes of the operands.
     cycles : mapping of str to int
         Registers after ``"unpack"`` and ``"product"``.
+    platform : object, optional
+        For the form of a product that is not rounded: see :func:`hw.arith.integer_product.multiply_integers`.
 
     Returns
     -------
@@ -62,7 +64,7 @@ def multiply_rounded(m, model, a, b, cycles):
     a, b = (_operand(m, tables, operand, code, name).delayed(m, cycles["unpack"])
             for operand, code, name in ((model.a, a, "a"), (model.b, b, "b")))
     fractions = named(m, Cat(a.fraction, b.fraction), "fractions")
-    normal = tables.normal(m, a.fraction, b.fraction, fractions)
+    normal = tables.normal(m, platform, a.fraction, b.fraction, fractions)
     field, beyond = _field(m, tables, a, b, normal[-1])
     number = replace(a.number, **product_flags(m, a.number, b.number))
     fractions, normal, field, beyond = (delay(m, value, cycles["product"], name=name) for value, name in (
@@ -191,11 +193,11 @@ class _Tables:
         code = self._round(product * one) - one
         return code if product < 2 else self._round(product * one / 2)
 
-    def normal(self, m, a, b, fractions):
+    def normal(self, m, platform, a, b, fractions):
         """Return the fraction of a normal result, and above it whether the exponent is one more."""
         padding = self._bits - self._a_bits - self._b_bits - 1
         if padding >= 0:  # nothing is rounded
-            product = multiply_integers(m, Cat(a, C(1, 1)), Cat(b, C(1, 1)))
+            product = multiply_integers(m, Cat(a, C(1, 1)), Cat(b, C(1, 1)), platform=platform)
             fraction = Mux(product[-1], product[:-1], product[:-1] << 1)[:len(product) - 1]
             return named(m, Cat(C(0, padding), fraction, product[-1]), "normal")
         return self._table(m, fractions, [self._normal(product) for product in self._products], self._bits + 1,

@@ -127,7 +127,8 @@ class _Core(wiring.Component):
         scale, bias = (delay(m, self.i[name], sum_.latency, name=name) for name in ("scale", "bias"))
         # A signed product is what DSP blocks have; the zero above the scale is its sign.
         scale = Cat(scale, C(0, 1)).as_signed() if self._hard_multiplier else scale
-        product = multiply_integers(m, sum_.state.sum, scale, hard_multiplier=self._hard_multiplier, name="scaled")
+        product = multiply_integers(m, sum_.state.sum, scale, hard_multiplier=self._hard_multiplier,
+                                    platform=platform, name="scaled")
         product, bias = (delay(m, value, cycles["product"], name=name)
                          for name, value in (("scaled", product), ("bias_beside", bias)))
         half = (1 << model.fraction_bits) >> 1

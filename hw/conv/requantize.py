@@ -123,17 +123,18 @@ class Requantize(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         for lane in range(self.lanes):
-            m.d.comb += self.o[lane].eq(self._lane(m, lane, f"lane_{lane}"))
+            m.d.comb += self.o[lane].eq(self._lane(m, platform, lane, f"lane_{lane}"))
         return m
 
-    def _lane(self, m, lane, name):
+    def _lane(self, m, platform, lane, name):
         """The code of one sum."""
         model, cycles = self._model, distribute(self._pipeline, ("product", "sum", "operands"))
         acc, scale, bias = (delay(m, value, cycles["operands"], name=f"{name}_{field}") for field, value in (
             ("acc", self.acc[lane].as_signed()), ("scale", self.scale[lane]), ("bias", self.bias[lane].as_signed())))
         # A signed product is what DSP blocks have; the zero above the scale is its sign.
         scale = Cat(scale, C(0, 1)).as_signed() if self._hard_multiplier else scale
-        product = multiply_integers(m, acc, scale, hard_multiplier=self._hard_multiplier, name=f"{name}_product")
+        product = multiply_integers(m, acc, scale, hard_multiplier=self._hard_multiplier, platform=platform,
+                                    name=f"{name}_product")
         product = delay(m, product, cycles["product"], name=f"{name}_product")
         half = C(1 << model.shift >> 1, model.shift)
         added = Cat(half, delay(m, bias, cycles["product"], name=f"{name}_bias")).as_signed()

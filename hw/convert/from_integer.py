@@ -6,12 +6,12 @@ from hw.convert.align import align
 from hw.convert.encode import Rounded, encode, round_aligned
 from hw.convert.integer import encode_integer, round_integer
 from hw.convert.number import Number, named
-from hw.convert.posit import align_posit
+from hw.convert.posit import align_posit, number_of_signed
 from hw.convert.round import fraction_bits_needed, rounds_up, stochastic_up
 from hw.pipeline import delay
 from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, RoundingMode, Special, Subnormals
 
-__all__ = ["normalise", "round_sum", "with_specials"]
+__all__ = ["first_unlike_sign_up", "normalise", "round_sum", "with_specials"]
 
 
 def round_sum(m, integer, exponent, cast, *, random, flags, cycles):
@@ -89,20 +89,8 @@ def _round_to_float(m, integer, exponent, fmt, rounding, random):
     fields = max(1, min((fmt.max_code >> fraction_bits) + 1, width - 1 - lowest))
     levels = (fields - 1).bit_length()
     top, bottom = lowest + (1 << levels) - 1, lowest - fraction_bits - bits
-    kept = Cat(*(integer[index] if 0 <= index < width else sign if index >= width else C(0, 1)
-                 for index in range(bottom, top + 1)))
-    if top < width - 2:  # anything above leads to a field beyond the largest value, as the top bit does
-        beyond = integer[max(0, top + 1):width - 1]
-        above = named(m, (beyond ^ sign.replicate(len(beyond))).any(), "above_all_fields")
-        kept = Cat(kept[:-1], kept[-1] ^ (above & ~(kept[-1] ^ sign)))
-    lost, field = (integer[:bottom].any() if bottom > 0 else C(0, 1)), []
-    kept = named(m, kept, "within_fields")
-    for level in reversed(range(levels)):
-        step = 1 << level
-        leads = named(m, (kept[-step:] ^ sign.replicate(step)).any(), f"leads_{step}")
-        lost = named(m, lost | (leads & kept[:step].any()), f"lost_{step}")
-        kept = named(m, Mux(leads, kept[step:], kept[:-step]), f"up_by_{step}")
-        field.insert(0, leads)
+    kept, lost, field = first_unlike_sign_up(m, integer, bottom, top, levels, above="above_all_fields",
+                                              within="within_fields")
     magnitude = named(m, kept ^ sign.replicate(len(kept)), "inverted")
     fraction, hidden, lower = magnitude[:bits], magnitude[-1], Cat(magnitude[bits:-1], *field, C(0, 1))
     if not fraction_bits:
@@ -123,49 +111,77 @@ def _round_to_float(m, integer, exponent, fmt, rounding, random):
 
 
 def _round_to_posit(m, integer, exponent, fmt, rounding):
-    """Round an integer to a posit, without negating it before or after.
-
-    The code of a negative posit, a two's complement number too, is that of (-2 + f) * 2**e: below the regime stand the
-    fraction f, in the bits that follow the integer's first one unlike its sign, and the inverted exponent. So both
-    signs have their neighbours in the order of their values, and one rounding.
-    Source: Murillo, Del Barrio and Botella 2020, "Customized posit adders and multipliers using the FloPoCo core
-    generator", which unpacks posits so.
-    """
+    """Round an integer to a posit, without negating it before or after."""
     sign, width, bits = integer[-1], len(integer), fraction_bits_needed(rounding, 0)
     precision = fmt.significand_bits + bits + 2
     top = min(_exponent(fmt.max_finite) + 2 - exponent, width - 1)
     # The first bit of -1 unlike its sign is the zero below its lowest one.
     levels = max(1, top - max(-1, _exponent(fmt.smallest_positive) - 3 - exponent)).bit_length()
     bottom = top - (1 << levels) - precision + 3  # the jammed bit comes below
-    kept = Cat(*(integer[index] if 0 <= index < width else sign if index >= width else C(0, 1)
-                 for index in range(bottom, top + 1)))
-    if top < width - 2:  # anything above leads to a number beyond the largest one, as the top bit does
-        beyond = integer[max(0, top + 1):width - 1]
-        above = named(m, (beyond ^ sign.replicate(len(beyond))).any(), "above_range")
-        kept = Cat(kept[:-1], kept[-1] ^ (above & ~(kept[-1] ^ sign)))
-    lost, field = (integer[:bottom].any() if bottom > 0 else C(0, 1)), []
-    kept = named(m, kept, "within_range")
-    for level in reversed(range(levels)):
-        step = 1 << level
-        leads = named(m, (kept[-step:] ^ sign.replicate(step)).any(), f"leads_{step}")
-        lost = named(m, lost | (leads & kept[:step].any()), f"lost_{step}")
-        kept = named(m, Mux(leads, kept[step:], kept[:-step]), f"up_by_{step}")
-        field.insert(0, leads)
+    kept, lost, field = first_unlike_sign_up(m, integer, bottom, top, levels, above="above_range",
+                                              within="within_range")
     highest = exponent + top
     lowest = highest - (1 << levels) + 1
-    range_ = range(min(lowest, ~highest), max(highest, ~lowest) + 1)
-    binade = Signal(Shape.cast(range_), name="binade")
-    m.d.comb += binade.eq((Cat(*field) + lowest) ^ sign.replicate(len(binade)).as_signed())
-    number = Number(
-        sign=sign, magnitude=named(m, Cat(lost, kept[:-1], C(1, 1)), "significand"), exponent=binade,
-        scale=1 - precision, zero=named(m, ~integer.any(), "sum_zero"), infinity=C(0, 1), nan=C(0, 1),
-        min_magnitude=1 << precision - 1, max_magnitude=(1 << precision) - 1, min_exponent=range_.start,
-        max_exponent=range_.stop - 1, zero_has_zero_magnitude=False)
+    number = number_of_signed(m, sign, kept, lost, Cat(*field) + lowest, lowest=lowest, highest=highest,
+                              zero=~integer.any())
     lower, fraction, sticky = align_posit(m, number, fmt, bits)
     up = rounds_up(rounding, odd=lower[0], guard=fraction if bits else C(0, 1), sticky=sticky, negative=sign,
                    on_magnitude=False)
     return Rounded(code=named(m, (lower + named(m, up, "round_up"))[:len(lower)], "rounded"), beyond=C(0, 1),
                    zero_is_zero=False, number=number)
+
+
+def first_unlike_sign_up(m, integer, bottom, top, levels, *, above, within):
+    """Bring the first bit of an integer that is unlike its sign, or one for all above ``top``, to the top.
+
+    Parameters
+    ----------
+    m : Module
+    integer : Value, signed
+    bottom, top : int
+        Indices of the lowest and the highest bit that are shifted; what lies below counts as lost.
+    levels : int
+        Of the shift, by ``2**levels - 1`` places at most: where nothing leads before, the bit that then is at the top
+        stays there, whatever it is.
+    above, within : str
+        Names of the signals for what lies above ``top`` and for the bits before the shift.
+
+    Returns
+    -------
+    tuple
+        As :func:`_leading_up` returns.
+    """
+    sign, width = integer[-1], len(integer)
+    kept = Cat(*(integer[index] if 0 <= index < width else sign if index >= width else C(0, 1)
+                 for index in range(bottom, top + 1)))
+    if top < width - 2:  # anything above leads to what is beyond the largest number, as the top bit does
+        beyond = integer[max(0, top + 1):width - 1]
+        unlike = named(m, (beyond ^ sign.replicate(len(beyond))).any(), above)
+        kept = Cat(kept[:-1], kept[-1] ^ (unlike & ~(kept[-1] ^ sign)))
+    return _leading_up(m, named(m, kept, within), levels, integer[:max(0, bottom)], sign)
+
+
+def _leading_up(m, kept, levels, below, sign=None):
+    """Bring the first bit that is set, or unlike ``sign``, to the top, in powers of two.
+
+    Returns
+    -------
+    kept : Value
+        As many bits from the leading one down as are left whatever it is.
+    lost : Value, 1 bit
+        Whether any bit of ``below`` or below the end of ``kept`` is set.
+    field : list of Value
+        Index of the leading bit, counted from the lowest one that may lead.
+    """
+    lost, field = below.any() if len(below) else C(0, 1), []
+    for level in reversed(range(levels)):
+        step = 1 << level
+        leading = kept[-step:] if sign is None else kept[-step:] ^ sign.replicate(step)
+        leads = named(m, leading.any(), f"leads_{step}")
+        lost = named(m, lost | (leads & kept[:step].any()), f"lost_{step}")
+        kept = named(m, Mux(leads, kept[step:], kept[:-step]), f"up_by_{step}")
+        field.insert(0, leads)
+    return kept, lost, field
 
 
 def _sign_and_range(sign, largest, exponent):
@@ -213,14 +229,7 @@ def normalise(m, integer, exponent, *, precision, highest=None, lowest=None):
     kept = Cat(*(magnitude[index] if 0 <= index < width else C(0, 1) for index in range(bottom, top + 1)))
     if top < width - 1:
         kept = Cat(kept[:-1], kept[-1] | magnitude[max(0, top + 1):].any())
-    lost, field = (magnitude[:bottom].any() if bottom > 0 else C(0, 1)), []
-    kept = named(m, kept, "within_range")
-    for level in reversed(range(levels)):
-        step = 1 << level
-        leads = named(m, kept[-step:].any(), f"leads_{step}")
-        lost = named(m, lost | (leads & kept[:step].any()), f"lost_{step}")
-        kept = named(m, Mux(leads, kept[step:], kept[:-step]), f"up_by_{step}")
-        field.insert(0, leads)
+    kept, lost, field = _leading_up(m, named(m, kept, "within_range"), levels, magnitude[:max(0, bottom)])
     significand = named(m, Cat(lost, kept[:-1], C(1, 1)), "significand")
     return Number(
         sign=sign, magnitude=significand, exponent=named(m, Cat(*field), "binade"),

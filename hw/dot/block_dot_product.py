@@ -113,9 +113,10 @@ class BlockDotProduct(wiring.Component):
     def elaborate(self, platform):
         m = Module()
         model, cycles = self._model, distribute(self._pipeline, ("sum", "normalise", "product", "round"))
-        product = sum_blocks(m, model, self, product_cycles=cycles["product"], hard_multiplier=self._hard_multiplier)
+        product = sum_blocks(m, model, self, product_cycles=cycles["product"], hard_multiplier=self._hard_multiplier,
+                             platform=platform)
         product, to_sum = product.delayed(m, cycles["sum"]), cycles["product"] + cycles["sum"]
-        exact = self._scaled(m, product).delayed(m, cycles["normalise"])
+        exact = self._scaled(m, product, platform).delayed(m, cycles["normalise"])
         flags = product.flags(m).delayed(m, cycles["normalise"])
         bits = fraction_bits_needed(model.rounding, model.random_bits)
         random = None
@@ -127,12 +128,13 @@ class BlockDotProduct(wiring.Component):
         m.d.comb += self.o.eq(delay(m, code, cycles["output"], name="code"))
         return m
 
-    def _scaled(self, m, product):
+    def _scaled(self, m, product, platform):
         """The exact product of sum and scale, ready to be aligned."""
         model, result, scale = self._model, self._model.result, product.scale
         zero = named(m, ~product.total.any() | scale.zero, "zero")
         sign = named(m, (product.total[-1] ^ scale.sign) & ~zero, "result_sign")
-        total, exponent = product.times_significand(m, hard_multiplier=self._hard_multiplier), product.exponent
+        total = product.times_significand(m, hard_multiplier=self._hard_multiplier, platform=platform)
+        exponent = product.exponent
         if isinstance(result, FixedPointFormat):  # a policy that wraps asks for every bit
             magnitude = named(m, Mux(total[-1], -total, total)[:len(total)], "magnitude")
             exact = Number(

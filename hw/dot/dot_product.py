@@ -5,7 +5,7 @@ from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulate.streamed import connect_streams, input_layout, stream_members
-from hw.arith.exact_product import NO_FLAGS, Flags, multiply_codes
+from hw.arith.exact_product import NO_FLAGS, Flags, multiply_vectors
 from hw.arith.exact_structure import ExactStructure, exact_structures, require_exact_structure
 from hw.arith.integer_sum import add_addend, sum_addends
 from hw.convert.decode import decode
@@ -50,9 +50,9 @@ def sum_products(m, a_format, a, b_format, b, *, product_cycles=0, hard_multipli
         The sum in units of ``2**product_grid(a_format, b_format).exponent``, signed, and the flags of its terms.
     """
     grid = product_grid(a_format, b_format, every_code=True)
-    products = [multiply_codes(m, a_format, x, b_format, y, hard_multiplier=hard_multiplier, name=f"lane_{lane}",
-                               structure=structure, platform=platform)
-                .delayed(m, product_cycles) for lane, (x, y) in enumerate(zip(a, b, strict=True))]
+    a, b = list(a), list(b)
+    products = [product.delayed(m, product_cycles) for product in multiply_vectors(
+        m, a_format, a, b_format, b, hard_multiplier=hard_multiplier, structure=structure, platform=platform)]
     place = {"exponent": grid.exponent, "width": grid.width}
     addends = [product.addend(m, **place, name=f"lane_{lane}") for lane, product in enumerate(products[:-1])]
     last, name = products[-1], f"lane_{len(addends)}"
@@ -64,8 +64,8 @@ def sum_products(m, a_format, a, b_format, b, *, product_cycles=0, hard_multipli
     for product in products[:-1]:
         flags = flags | product.flags
     # No sum goes beyond the worst case of that many terms.
-    width = grid.times(len(products)).width
-    total = sum_addends(m, addends, name="products").value
+    width = grid.times(len(a)).width
+    total = sum_addends(m, addends, platform=platform, name="products").value
     return named(m, total[:width].as_signed() if len(total) > width else total, "sum_of_products"), flags
 
 
@@ -77,9 +77,9 @@ class DotProduct(wiring.Component):
     nothing.
 
     LUTs of the exact sum of 8 lanes with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs /
-    Xilinx 7, inverted late: float4_e2m1fn 328 / 352 / 229, float6_e2m3fn 724 / 748 / 432, float6_e3m2fn
-    701 / 774 / 510, minifloat_e4m3 1313 / 1464 / 853, minifloat_e5m2 1769 / 1944 / 1300, int8 1006 / 1072 / 450;
-    inverted early, or on Xilinx 7 with tables, minifloat_e4m3 1294 / 1438 / 849. :class:`ExactStructure` has one lane.
+    Xilinx 7, inverted early: float4_e2m1fn 322 / 306 / 237, float6_e2m3fn 565 / 561 / 492, float6_e3m2fn
+    691 / 667 / 520, minifloat_e4m3 1244 / 1251 / 963; int8 in pairs 941 / 720 / 390, otherwise 819 / 805 / 450.
+    :class:`ExactStructure` has one lane.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ class DotProduct(wiring.Component):
     @classmethod
     def structures(cls, model):
         """Return the structures that suit a reference, the one taken where none is recorded first."""
-        return exact_structures(model.a, model.b, alone=model.lanes == 1)
+        return exact_structures(model.a, model.b, alone=model.lanes == 1, lanes=model.lanes)
 
     @property
     def structure(self):
@@ -295,7 +295,7 @@ class _AccumulatorCore(wiring.Component):
         model, cycles = self._model, self._cycles["product"] + 1
         fmt, grid, products = model.accumulator, model.sum_grid, product_grid(model.a, model.b)
         total, flags = sum_products(m, model.a, self.i.a, model.b, self.i.b, product_cycles=self._cycles["product"],
-                                    hard_multiplier=self._hard_multiplier)
+                                    hard_multiplier=self._hard_multiplier, platform=platform)
         total, flags = delay(m, total, 1, name="sum"), flags.delayed(m, 1)
         valid = self.valid
         for cycle in range(cycles):
@@ -308,7 +308,7 @@ class _AccumulatorCore(wiring.Component):
         before = named(m, Mux(first, start, accumulator), "before")
         value, before_flags = _on_grid(m, fmt, before, grid)
         addend = Addend(value=total << products.exponent - grid.exponent, carry=C(0, 1))
-        after = add_addend(m, value, addend, width=grid.width, name="after")
+        after = add_addend(m, value, addend, width=grid.width, platform=platform, name="after")
         random = delay(m, self.i.random, cycles, name="random") if model.random_bits else None
         code = round_sum(m, after, grid.exponent, model.cast, random=random, flags=flags | before_flags, cycles=0)
         with m.If(valid):

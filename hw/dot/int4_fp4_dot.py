@@ -98,7 +98,7 @@ class Int4Fp4DotProduct(wiring.Component):
         terms = [self._term(m, lane, signs[lane], turned=signs[0] if turned else None).delayed(m, cycles["terms"])
                  for lane in range(model.lanes)]
         width, point = model.sum_format.width, model.sum_format.fraction_bits
-        total = sum_addends(m, terms, name="sum").value[:width].as_signed()
+        total = sum_addends(m, terms, platform=platform, name="sum").value[:width].as_signed()
         total = delay(m, total, cycles["sum"], name="total")
         before = cycles["terms"] + cycles["sum"]
         odd, random = delay(m, self.odd, before, name="odd"), None

@@ -100,7 +100,7 @@ class _PackedMacCore(wiring.Component):
         with m.If(self.valid):
             m.d.sync += fresh.eq(0)
         begin = self.valid & (self.i.first | fresh)
-        total = (self._slice if self._hard_multiplier else self._gates)(m, a, b, begin)
+        total = self._slice(m, a, b, begin) if self._hard_multiplier else self._gates(m, a, b, begin, platform)
         for lane, value in enumerate(take_lanes_apart(m, packing, total, name="lane")):
             m.d.comb += self.o.o[lane].eq(value)
         return m
@@ -113,10 +113,11 @@ class _PackedMacCore(wiring.Component):
         m.d.comb += [slice_.enable.eq(self.enable), slice_.a.eq(a), slice_.b.eq(b), slice_.begin.eq(begin)]
         return slice_.o
 
-    def _gates(self, m, a, b, begin):
+    def _gates(self, m, a, b, begin, platform):
         """The sum of products built from gates, in as many cycles."""
         packing = self._model.packing
-        product = delay(m, multiply_integers(m, delay(m, a, 1, name="a"), delay(m, b, 1, name="b")), 1, name="product")
+        a, b = delay(m, a, 1, name="a"), delay(m, b, 1, name="b")
+        product = delay(m, multiply_integers(m, a, b, platform=platform), 1, name="product")
         total = Signal(packing.result_width, reset_less=True)
         m.d.sync += total.eq(product + Mux(delay(m, begin, 2, name="begin"), packing.packed_bias, total))
         return total

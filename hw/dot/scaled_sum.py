@@ -1,6 +1,7 @@
 """The exact dot product of two blocks: a sum of their elements' products, and the product of their scales."""
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 from amaranth.hdl import *
 
@@ -48,12 +49,12 @@ class ScaledSum:
         return replace(self, total=delay(m, self.total, cycles, name="sum"), terms=self.terms.delayed(m, cycles),
                        scale=self.scale.delayed(m, cycles))
 
-    def times_significand(self, m, *, hard_multiplier):
+    def times_significand(self, m, *, hard_multiplier, platform=None):
         """Return the sum times the magnitude of the scale: what its power of two alone is still to be applied to."""
         if self.scale.max_magnitude == 1:
             return self.total
         return multiply_integers(m, self.total, Cat(self.scale.magnitude, C(0, 1)).as_signed(),
-                                 hard_multiplier=hard_multiplier, name="scaled")
+                                 hard_multiplier=hard_multiplier, platform=platform, name="scaled")
 
     def flags(self, m):
         """Return the flags of the whole: the scale's NaN, its sign and its zero taken into account."""
@@ -67,7 +68,7 @@ class ScaledSum:
         return Flags(nan=nan if special else C(0, 1), above=above, below=below)
 
 
-def sum_blocks(m, dot, i, *, product_cycles, hard_multiplier):
+def sum_blocks(m, dot, i, *, product_cycles, hard_multiplier, platform=None):
     """Return the exact dot product of two blocks.
 
     Parameters
@@ -81,14 +82,17 @@ def sum_blocks(m, dot, i, *, product_cycles, hard_multiplier):
         Registers behind each product of elements; as many delay the scales.
     hard_multiplier : bool
         Whether the products of the magnitudes are left to the synthesizer.
+    platform : object, optional
+        As :func:`hw.arith.exact_product.multiply_codes` has it.
 
     Returns
     -------
     ScaledSum
     """
     total, terms = sum_products(m, dot.a.element, i.a, dot.b.element, i.b, product_cycles=product_cycles,
-                                hard_multiplier=hard_multiplier)
+                                hard_multiplier=hard_multiplier, platform=platform)
     a = decode(m, dot.a.scale, i.a_scale, normalised=False, name="a_scale")
     b = decode(m, dot.b.scale, i.b_scale, normalised=False, name="b_scale")
-    scale = multiply(m, a, b, None, hard_multiplier)
+    scale = multiply(m, a, b, None, hard_multiplier,
+                     multiply_magnitudes=partial(multiply_integers, platform=platform))
     return ScaledSum(dot=dot, total=total, terms=terms, scale=scale.delayed(m, product_cycles))

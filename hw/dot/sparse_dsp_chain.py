@@ -1,6 +1,7 @@
 """A chain of multipliers that skips the zeros of N:M sparse weights, between two streams."""
 
 from dataclasses import dataclass
+from functools import partial
 
 from amaranth.hdl import *
 from amaranth.lib import wiring
@@ -247,7 +248,7 @@ class _ChainCore(wiring.Component):
             vectors = range(len(totals), len(totals) + (packing.lanes if packing else 1))
             sums, before = [], None
             for place in range(model.length):
-                make = self._slice if self._timing.slices else self._product
+                make = self._slice if self._timing.slices else partial(self._product, platform=platform)
                 total, before = make(m, operands, packing, vectors, place, before)
                 total = delay(m, total, cascade - 1 - place % cascade, name=f"total_{vectors[0]}_{place}")
                 sums.append([total.as_signed()] if packing is None else
@@ -269,10 +270,10 @@ class _ChainCore(wiring.Component):
                          slice_.begin.eq(operands.keeps_at_most(place & -place, 1 + away))]
         return slice_.o, slice_.cascade_out
 
-    def _product(self, m, operands, packing, vectors, place, _):
+    def _product(self, m, operands, packing, vectors, place, _, platform):
         """A product built from gates, with a register behind it."""
         a, b = operands.factor(packing, vectors, place, 1), operands.weight(place, 1)
-        product = multiply_integers(m, a, b, name=f"product_{vectors[0]}_{place}")
+        product = multiply_integers(m, a, b, platform=platform, name=f"product_{vectors[0]}_{place}")
         return delay(m, product, 1, name=f"product_{vectors[0]}_{place}"), None
 
 

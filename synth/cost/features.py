@@ -118,7 +118,9 @@ MODELLED = tuple(_TERMS)
 
 
 def structure_of(operation: Operation, target: str | None) -> str | None:
-    """Return the structure that a circuit's features depend on; None where they know of one alone.
+    """Return the structure that a circuit's features depend on; None where they depend on none.
+
+    Of multipliers, and of fixed-point products that may come in pairs. Only for these does it load the components.
 
     Parameters
     ----------
@@ -132,7 +134,10 @@ def structure_of(operation: Operation, target: str | None) -> str | None:
     StorageError
         If the table of recorded structures is damaged, or is not this code's.
     """
-    return built_structure(operation, target) if operation.name == "multiply" else None
+    model = operation.model
+    paired = (getattr(model, "lanes", None) or 1) > 1 and all(
+        isinstance(fmt, FixedPointFormat) for fmt in (model.a, model.b))
+    return built_structure(operation, target) if operation.name == "multiply" or paired else None
 
 
 def lookup_terms(operation: Operation, *, lut_inputs: int, hard: int, structure: str | None) -> Terms:
@@ -149,7 +154,7 @@ def lookup_terms(operation: Operation, *, lut_inputs: int, hard: int, structure:
     structure : str or None
         As :func:`structure_of` has it.
     """
-    further = {} if structure is None else {"structure": structure}
+    further = {"structure": structure} if operation.name == "multiply" else {}
     terms = dict(_TERMS[operation.name](operation.model, lut_inputs=lut_inputs, **further))
     if hard:
         terms = {name: value for name, value in terms.items() if name not in PRODUCT_TERMS} | {"hard": hard}

@@ -45,8 +45,8 @@ def register_terms(operation: Operation, structure: str | None) -> Terms:
         As :func:`synth.cost.features.structure_of` has it.
     """
     counters: Mapping[str, Callable[[Operation], Terms]] = {
-        "multiply": partial(_multiplier, structure=structure or ""), "dot": _dot, "emac": _accumulator,
-        "mac": _fixed_accumulator}
+        "multiply": partial(_multiplier, structure=structure or ""), "dot": partial(_dot, structure=structure),
+        "emac": partial(_accumulator, structure=structure), "mac": _fixed_accumulator}
     terms = counters[operation.name](operation) | {"stage": operation.pipeline}
     return {name: value for name, value in terms.items() if value}
 
@@ -77,22 +77,29 @@ def _multiplier(operation: Operation, *, structure: str) -> Terms:
             "output_register": cuts["output"] * result.width}
 
 
-def _dot(operation: Operation) -> Terms:
+def _products_bits(operation: Operation, lanes: int, structure: str | None) -> int:
+    """Bits behind the products of all lanes; in pairs, behind the sums of two."""
+    bits = product_of(operation).register_bits
+    pairs = lanes // 2 if structure == "pairs" and not operation.dsp else 0
+    return (lanes - 2 * pairs) * bits + pairs * (bits + 1)
+
+
+def _dot(operation: Operation, *, structure: str | None) -> Terms:
     model, flags = operation.model, special_flags(operation.model.a, operation.model.b)
     cuts = _cuts(operation.pipeline, ("sum", "product", "round")[:2 if model.result is None else 3])
     width = model.sum_grid.width
     return {"sum_register": cuts["sum"] * (width + flags), "product_register":
-            cuts["product"] * model.lanes * product_of(operation).register_bits,
+            cuts["product"] * _products_bits(operation, model.lanes, structure),
             **_rounded(model.result, cuts, width=width, exponent=model.sum_exponent)}
 
 
-def _accumulator(operation: Operation) -> Terms:
+def _accumulator(operation: Operation, *, structure: str | None) -> Terms:
     model, lanes = operation.model, operation.model.lanes or 1
     flags = special_flags(model.a, model.b)
     cuts = _cuts(operation.pipeline, ("grid", "operand") if model.result is None else ("round", "grid", "operand"))
     grid = product_grid(model.a, model.b, every_code=True).refined(model.accumulator_exponent)
     return {"control": 1, "sum_register": 2 * (model.width + flags),
-            "product_register": lanes * product_of(operation).register_bits + flags,
+            "product_register": _products_bits(operation, lanes, structure) + flags,
             "grid_register": cuts["grid"] * lanes * (min(grid.width, model.width) + 1),
             "operand_register": cuts["operand"] * lanes * (model.a.width + model.b.width),
             **_rounded(model.result, cuts, width=model.width, exponent=model.accumulator_exponent)}

@@ -75,8 +75,8 @@ def pair_of(document: Mapping[str, Any], fault: Fault) -> Pair | None:
     needed = [register for register in sources if register in _needed([end for pair in ends for end in pair], (
         *sound, *faulty))]
     names = _names(program)
-    return Pair(sound=_program(sound, needed, [end for end, _ in ends], program.register_count),
-                faulty=_program(faulty, needed, [end for _, end in ends], program.register_count),
+    return Pair(sound=part_program(sound, needed, [end for end, _ in ends], program.register_count),
+                faulty=part_program(faulty, needed, [end for _, end in ends], program.register_count),
                 names=tuple(names[register] for register in needed),
                 same_start=all(bit.initial == twin.initial for bit, twin in twins))
 
@@ -108,7 +108,7 @@ def window_of(pair: Pair, depth: int) -> Pair:
     read = {register for steps in instructions for step in steps for register in (step.a, step.b)} | set(ends)
     free = sorted(register for register in read - {ZERO, ONE} if register not in made[0] and register not in made[1])
     named = dict(zip(pair.sound.inputs[0].registers, pair.names, strict=True))
-    programs = [_program(steps, free, program.outputs[0].registers, program.register_count)
+    programs = [part_program(steps, free, program.outputs[0].registers, program.register_count)
                 for steps, program in zip(instructions, (pair.sound, pair.faulty), strict=True)]
     return Pair(sound=programs[0], faulty=programs[1], same_start=pair.same_start,
                 names=tuple(named.get(register, f"signal {register}") for register in free))
@@ -144,6 +144,12 @@ def _names(program: Program) -> dict[Register, str]:
     names = {register: port.name if port.width == 1 else f"{port.name}[{index}]"
              for port in program.inputs for index, register in enumerate(port.registers)}
     return names | {bit.stored: f"register of {bit.cell}" for bit in program.state}
+
+
+def twin_states(program: Program, cell: str) -> dict[int, int]:
+    """Return, for each register of a sound cell, that of the faulty one beside it, as numbers of state bits."""
+    places = {bit: index for index, bit in enumerate(program.state)}
+    return {places[bit]: places[twin] for bit, twin in _twins(program.state, cell)}
 
 
 def _twins(state: Sequence[StateBit], cell: str) -> list[tuple[StateBit, StateBit]]:
@@ -183,8 +189,9 @@ def _needed(ends: Iterable[Register], instructions: Sequence[Instruction]) -> se
     return needed
 
 
-def _program(instructions: Sequence[Instruction], inputs: Sequence[Register], outputs: Sequence[Register],
-             register_count: int) -> Program:
+def part_program(instructions: Sequence[Instruction], inputs: Sequence[Register], outputs: Sequence[Register],
+                 register_count: int) -> Program:
+    """Return what some of a program's instructions make of registers, as a program of one input and one output."""
     needed = _needed(outputs, instructions)
     return Program(name="pair", inputs=(PortRegisters(_INPUT, tuple(inputs)),),
                    outputs=(PortRegisters(_OUTPUT, tuple(outputs)),), state=(), register_count=register_count,

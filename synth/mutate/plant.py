@@ -148,6 +148,28 @@ def watched(document: Mapping[str, Any], faults: Sequence[Fault], clocks: Sequen
     return {**document, "modules": {name: {**module, "ports": ports, "cells": cells}}}
 
 
+def excited(document: Mapping[str, Any], fault: Fault) -> Json:
+    """Return a mapped design of which the one output, :data:`ACTIVE`, is 1 while a faulty cell gives anything else.
+
+    What the sound cells make of their inputs and registers decides it; none of what follows the cell plays a part.
+    """
+    name, module = top_module(document)
+    cells, new_net = dict(module["cells"]), _Nets(module)
+    sound = cells[fault.cell]
+    changed: dict[Bit, Bit] = {net: new_net() for net in driven_nets(sound)}
+    cells.update((f"{part}${ACTIVE}", _with_outputs(faulty, changed))
+                 for part, faulty in _faulty(fault, sound, new_net).items())
+    some: Bit = "0"
+    for place, net in enumerate(driven_nets(sound)):
+        differs, either = new_net(), new_net()
+        cells[f"{fault.cell}${ACTIVE}$differs{place}"] = _gate("$_XOR_", A=net, B=changed[net], Y=differs)
+        cells[f"{fault.cell}${ACTIVE}$either{place}"] = _gate("$_OR_", A=some, B=differs, Y=either)
+        some = either
+    ports = {port: pins for port, pins in module["ports"].items() if pins["direction"] == "input"}
+    ports[ACTIVE] = {"direction": "output", "bits": [some]}
+    return {**document, "modules": {name: {**module, "ports": ports, "cells": cells}}}
+
+
 class _Following:
     """What follows a cell: logic, up to outputs and to cells that remember."""
 

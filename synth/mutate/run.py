@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -16,7 +16,7 @@ from synth.mutate.functions import Told, missed_by_vectors
 from synth.mutate.lanes import clock_bits
 from synth.mutate.plant import top_module
 from synth.mutate.streams import Timing, missed_at_once, missed_by_sequences
-from synth.mutate.verdict import Judgement, Verdict, judge
+from synth.mutate.verdict import Judgement, Verdict, judge, judge_machine
 from synth.netlist import Program, compile_netlist, read_netlist
 from synth.targets import TARGETS
 from synth.toolchain import stop_all
@@ -122,25 +122,31 @@ class _Trial:
             if self._runs_everything():
                 how = f"all combinations of {sum(port.bits for port in self._model.inputs.values())} bits, by the check"
                 return [(fault, Judgement(verdict=Verdict.EQUIVALENT, method=how)) for fault in left]
-            return self._judged(left)
+            return self._judged(left, self._judge)
         transfers = self._expected
         left = missed_at_once(self._document, faults, transfers, self._timing, engine=self._plan.engine,
                               told=self._told("planting faults"))
-        judged = self._judged(left)
+        judged = self._judged(left, self._judge)
         # What changes nothing would only be run in vain.
         survivors = set(missed_by_sequences(
             self._document, [fault for fault, judgement in judged if judgement.verdict is not Verdict.EQUIVALENT],
             transfers, self._timing, engine=self._plan.engine, told=self._told("the whole check on those left")))
-        return [(fault, judgement) for fault, judgement in judged
+        harder = dict(self._judged([fault for fault, _ in judged if fault in survivors],
+                                   lambda fault: judge_machine(self._document, fault)))
+        return [(fault, harder.get(fault, judgement)) for fault, judgement in judged
                 if judgement.verdict is Verdict.EQUIVALENT or fault in survivors]
 
-    def _judged(self, faults: Sequence[Fault]) -> list[tuple[Fault, Judgement]]:
+    def _judge(self, fault: Fault) -> Judgement:
+        return judge(self._document, fault, self._sound, latency=self._design.latency,
+                     stream=isinstance(self._expected, Transfers), clean=self._all_codes_legal())
+
+    def _judged(self, faults: Sequence[Fault], judgement: Callable[[Fault], Judgement]
+                ) -> list[tuple[Fault, Judgement]]:
         """Return each fault with a verdict; solvers run side by side."""
         def judged(item: tuple[int, Fault]) -> tuple[Fault, Judgement]:
             number, fault = item
             self._say(f"judging faults that were not found, {number} of {len(faults)}")
-            return fault, judge(self._document, fault, self._sound, latency=self._design.latency,
-                                stream=isinstance(self._expected, Transfers), clean=self._all_codes_legal())
+            return fault, judgement(fault)
 
         pool = ThreadPoolExecutor(max_workers=self._plan.jobs)
         try:

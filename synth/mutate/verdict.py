@@ -8,18 +8,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from synth.errors import ToolMissing
+from synth.mutate.excitation import never_acts
 from synth.mutate.fading import changes_only_start, start_fades
 from synth.mutate.faults import Fault, FaultKind
 from synth.mutate.forgetting import forgets_after
-from synth.mutate.pair import MAXIMUM_BITS, Pair, first_difference, pair_of, window_of
-from synth.mutate.plant import top_module
-from synth.netlist import Program
+from synth.mutate.lanes import has_choice, program_of
+from synth.mutate.pair import MAXIMUM_BITS, Pair, first_difference, pair_of, twin_states, window_of
+from synth.mutate.plant import CHOICE, top_module
+from synth.netlist import NetlistError, Program
 
 ENUMERATED_BITS = 18
 """Bits up to which every combination is run at once; from here to :data:`MAXIMUM_BITS` only without a solver."""
 
 SOLVER_SECONDS = 20.0
 """How long a solver may think about one fault."""
+
+MACHINE_SECONDS = 120.0
+"""How long it may take to find that two machines, with a fault and without, show the same."""
 
 _DEPTHS, _WINDOW_SECONDS = (9, 24), 5.0
 """How many gates before the fault are looked at in turn, before all are, and how long a solver may think then."""
@@ -80,7 +85,8 @@ def judge(document: Mapping[str, Any], fault: Fault, sound: Program, *, latency:
         return Judgement(verdict=Verdict.UNKNOWN, method="memories, or asynchronous resets")
     if not pair.same_start and not forgets:
         return Judgement(verdict=Verdict.UNKNOWN, method="registers start at other values")
-    same, method, inputs = _compared(pair, timeout)
+    method = never_acts(document, fault, timeout) if pair.bits > ENUMERATED_BITS else ""
+    same, method, inputs = (True, method, dict[str, int]()) if method else _compared(pair, timeout)
     if same:
         method = f"induction over equal states, {method}" if sound.state else method
         return Judgement(verdict=Verdict.EQUIVALENT, method=method)
@@ -88,6 +94,32 @@ def judge(document: Mapping[str, Any], fault: Fault, sound: Program, *, latency:
         return Judgement(verdict=Verdict.UNKNOWN, method=method if same is None else
                          "differs for states or codes that may never be" + f" ({method})")
     return Judgement(verdict=Verdict.NOT_EQUIVALENT, method=method, inputs=inputs)
+
+
+def judge_machine(document: Mapping[str, Any], fault: Fault, *, timeout: float = MACHINE_SECONDS) -> Judgement:
+    """Return whether a fault of a stream operation is ever seen from power-up on, by the rules of streams.
+
+    Beyond what :func:`judge` does: registers of the machine with the fault may hold something else while it does not
+    matter, and states that are never reached do not count. See :func:`synth.prove.unobservable`.
+    """
+    program = program_of(document, [fault])
+    if not has_choice(program):
+        return Judgement(verdict=Verdict.EQUIVALENT, method="nothing depends on it")
+    try:
+        from synth.prove import Status, unobservable
+
+        answer = unobservable(program, CHOICE, twins=twin_states(program, fault.cell), timeout=timeout)
+    except ToolMissing as error:
+        return Judgement(verdict=Verdict.UNKNOWN, method=str(error))
+    except NetlistError:
+        return Judgement(verdict=Verdict.UNKNOWN, method="memories, or asynchronous resets")
+    solver = f"{answer.solver} {answer.version}"
+    if answer.status is Status.PROVED:
+        return Judgement(verdict=Verdict.EQUIVALENT, method=f"induction over reachable states, {solver}")
+    if answer.status is Status.REFUTED:
+        return Judgement(verdict=Verdict.NOT_EQUIVALENT, method="seen in runs from power-up")
+    how = f"not found after {answer.seconds:.0f} s" if answer.status is Status.TIMED_OUT else "none found"
+    return Judgement(verdict=Verdict.UNKNOWN, method=f"no induction over reachable states ({solver}, {how})")
 
 
 def _compared(pair: Pair, timeout: float) -> tuple[bool | None, str, dict[str, int]]:

@@ -8,6 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from synth.netlist.affine_transpose import (
+    AFFINE,
+    affine_index_words,
+    emit_affine_codes,
+    emit_affine_planes,
+    suits_affine,
+)
 from synth.netlist.instruction_set import InstructionSet
 from synth.netlist.llvm_blocks import (
     SCRATCH,
@@ -69,7 +76,7 @@ class CodesFunction:
 
     def __init__(self, program: Program, isa: InstructionSet, *, constants: Sequence[str] = (),
                  counted: Sequence[str] = (), covered: bool = True) -> None:
-        self._isa = isa
+        self._isa, self._lanes = isa, isa.lanes
         inputs = {port.name: port for port in program.inputs}
         self._counted = [inputs[name] for name in counted]
         self._constants = [inputs[name] for name in constants]
@@ -77,6 +84,7 @@ class CodesFunction:
         self._outputs = program.outputs
         self._stored = {port.name: 8 * code_type(port.width).itemsize for port in (*self._given, *self._outputs)}
         self._bits = max(self._stored.values(), default=8)
+        self._affine = suits_affine(isa, self._bits)
         self._places: dict[Register, Place] = {}
         self._count_planes = sum(port.width for port in self._counted)
         self._used = 0
@@ -85,6 +93,8 @@ class CodesFunction:
         steps += self._logic(program, covered)
         strides = [isa.lanes // 8 * self._stored[port.name] for port in (*self._given, *self._outputs)]
         self._text = block_function("codes", strides, steps, self._counting())
+        if self._affine:
+            self._text = f"{AFFINE}\n{self._text}"
         self._function = compile_functions(self._text, isa).function("codes", *BLOCK_ARGUMENTS)
 
     @property
@@ -95,7 +105,7 @@ class CodesFunction:
     @property
     def lanes(self) -> int:
         """Vectors of a block."""
-        return self._isa.lanes
+        return self._lanes
 
     def run(self, inputs: CodeArrays, constants: Mapping[str, int], outputs: CodeArrays, first: int, end: int, *,
             threads: int) -> None:
@@ -112,9 +122,8 @@ class CodesFunction:
         threads : int
         """
         arrays = [inputs[port.name] for port in self._given] + [outputs[port.name] for port in self._outputs]
-        stride = self._isa.lanes
         # Where block 0 would be: for numbers beyond the memory there is, modulo the size of an address.
-        table = np.array([(array.ctypes.data - first * stride * array.itemsize) % (1 << WORD_BITS)
+        table = np.array([(array.ctypes.data - first * self._lanes * array.itemsize) % (1 << WORD_BITS)
                           for array in arrays], np.uint64)
         planes = self._fixed_planes(constants)
 
@@ -140,7 +149,10 @@ class CodesFunction:
     def _packing(self, number: int, port: PortRegisters) -> Step:
         isa, stored, prefix = self._isa, self._stored[port.name], f"in{number}"
         lines, values = emit_load_codes(isa, self._bits, stored, number, prefix)
-        network, planes = emit_transpose(isa, self._bits, values, prefix, code_bits=stored)
+        if self._affine:
+            network, planes = emit_affine_planes(values, prefix)
+        else:
+            network, planes = emit_transpose(isa, self._bits, values, prefix, code_bits=stored)
         lines += network
         for index, register in enumerate(port.registers):
             lines += emit_store(isa, self._places[register], planes[index], f"{prefix}o{index}")
@@ -170,7 +182,10 @@ class CodesFunction:
                 planes[index] = f"%{prefix}i{index}"
             elif register == ONE:
                 planes[index] = vector_constant(isa, -1)
-        network, codes = emit_transpose(isa, self._bits, planes, prefix)
+        if self._affine:
+            network, codes = emit_affine_codes(planes, prefix)
+        else:
+            network, codes = emit_transpose(isa, self._bits, planes, prefix)
         lines += network
         lines += emit_store_codes(isa, self._bits, self._stored[port.name], pointer, codes, prefix)
         return Step(frozenset({pointer, SCRATCH}), lines)
@@ -223,7 +238,7 @@ class CodesFunction:
                 planes[self._places[register]] = np.uint64(-(constants[port.name] >> index & 1) % (1 << WORD_BITS))
         lane_bits = self._isa.lanes.bit_length() - 1
         if self._counted:
-            words = transposed_index_words(self._isa, self._bits)
+            words = affine_index_words() if self._affine else transposed_index_words(self._isa, self._bits)
             for bit in range(min(lane_bits, self._count_planes)):
                 planes[Place(SCRATCH, bit * self._isa.bytes)] = np.array(words[bit], np.uint64)
         return planes

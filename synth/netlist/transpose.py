@@ -30,7 +30,7 @@ _PLACES = 6
 """Bits of a place in a word."""
 
 _ALL = (1 << _WORD) - 1
-_SELECT = 0b11001010
+SELECT = 0b11001010
 """Of ``vpternlog``: the second operand where the first one has a 1, otherwise the third."""
 
 
@@ -85,16 +85,16 @@ def emit_natural_codes(isa: InstructionSet, bits: int, planes: Sequence[str], pr
 def transposed_index_words(isa: InstructionSet, bits: int) -> list[list[int]]:
     """Return bit *i* of the number of each lane of a block after :func:`emit_transpose`, for each *i*, as words."""
     per_register = isa.lanes // bits
-    return _index_words(isa, [(lane % bits) * per_register + lane // bits for lane in range(isa.lanes)])
+    return index_words(isa, [(lane % bits) * per_register + lane // bits for lane in range(isa.lanes)])
 
 
 @functools.cache
 def natural_index_words(isa: InstructionSet) -> list[list[int]]:
     """Return bit *i* of the number of each lane of a block in natural order, for each *i*, as words."""
-    return _index_words(isa, list(range(isa.lanes)))
+    return index_words(isa, list(range(isa.lanes)))
 
 
-def _index_words(isa: InstructionSet, numbers: list[int]) -> list[list[int]]:
+def index_words(isa: InstructionSet, numbers: list[int]) -> list[list[int]]:
     return [[sum((numbers[word * _WORD + place] >> bit & 1) << place for place in range(_WORD))
              for word in range(isa.words)] for bit in range(isa.lanes.bit_length() - 1)]
 
@@ -194,7 +194,7 @@ class _Network:
         constant = vector_constant(self._isa, mask)
         if self._isa.basis is Basis.TERNARY:
             name = self._name()
-            self.lines.append(ternary_call(name, _SELECT, (constant, chosen, other)))
+            self.lines.append(ternary_call(name, SELECT, (constant, chosen, other)))
             return name
         rest = vector_constant(self._isa, ~mask)
         return self._operation("or", self._operation("and", chosen, constant), self._operation("and", other, rest))

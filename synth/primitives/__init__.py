@@ -1,4 +1,4 @@
-"""The families' own forms of what a component may leave to its platform: DSP blocks, instantiated.
+"""The families' own forms of what a component may leave to its platform: DSP blocks and carry cells, instantiated.
 
 Amaranth hands a component's ``elaborate`` a platform object. :func:`platform_of` returns the one of a device family:
 no board, only its name and what the family's blocks can do. A component asks it for a form, as
@@ -21,6 +21,9 @@ Xilinx 7      4 / 0 / 3         4 / 56 / 6        1 / 0 / 1    1 / 0 / 2    no o
 UltraScale+   4 / 0 / 3         4 / 56 / 210      1 / 0 / 1    1 / 64 / 98  no open placer
 ============  ================  ================  ===========  ===========  ==========================
 
+``platform.gated_sums`` adds what a bit may leave out, the gate included, in the carry cells of ECP5 and Gowin: a
+lookup table a bit, of which Yosys would take two; see :func:`hw.arith.gated_rows.multiply_gated_rows`.
+
 Without a clock enable, which whatever stands between two streams has, Yosys finds SB_MAC16's adder and registers by
 itself: 5 / 89 / 25 of chain and accumulator together, against 5 / 92 / 8 here.
 
@@ -31,13 +34,13 @@ MULTADDSUB18X18; a GW1N-9 has 40 MULT9X9 or 20 MULT18X18 or 10 MULTALU18X18.
 from collections.abc import Mapping
 
 from synth.primitives.ecp5 import ECP5
-from synth.primitives.family import FamilyPlatform, LookupPlatform, MultiplyAddSlice
+from synth.primitives.family import FamilyPlatform, GatedSums, LookupPlatform, MultiplyAddSlice
 from synth.primitives.gowin import GOWIN
 from synth.primitives.ice40 import ICE40
 from synth.primitives.nexus import NEXUS
 from synth.primitives.xilinx import ULTRASCALE_PLUS, XILINX_7
 
-__all__ = ["PLATFORMS", "FamilyPlatform", "LookupPlatform", "MultiplyAddSlice", "platform_of"]
+__all__ = ["PLATFORMS", "FamilyPlatform", "GatedSums", "LookupPlatform", "MultiplyAddSlice", "platform_of"]
 
 PLATFORMS: Mapping[str, FamilyPlatform] = {
     platform.family: platform for platform in (ICE40, ECP5, NEXUS, GOWIN, XILINX_7, ULTRASCALE_PLUS)}
@@ -51,7 +54,8 @@ def platform_of(target_name: str, *, dsp: bool = True) -> FamilyPlatform | Looku
     ----------
     target_name : str
     dsp : bool
-        Whether hard multipliers may be used. Without them, the platform only names the family.
+        Whether hard multipliers may be used. Without them, the platform has the family's name, and its forms made of
+        carry cells.
     """
     platform = PLATFORMS.get(target_name)
-    return platform if dsp or platform is None else LookupPlatform(platform.family)
+    return platform if dsp or platform is None else LookupPlatform(platform.family, platform.gated_sums)

@@ -6,11 +6,12 @@ the beginning of a sum as well: Yosys 0.70, which infers the multiplier alone, t
 Source: Lattice FPGA-TN-02205 (ECP5 and ECP5-5G sysDSP usage guide); ``lattice/ccu2c_sim.vh`` of Yosys.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal
 
-from synth.primitives.family import FamilyPlatform, MultiplyAddSlice, delayed, sign_extend, summed_before
+from synth.primitives.family import FamilyPlatform, GatedSums, MultiplyAddSlice, delayed, sign_extend, summed_before
 
 _REGISTERS = ("INPUTA", "INPUTB", "INPUTC", "PIPELINE", "OUTPUT")
 
@@ -29,31 +30,64 @@ def _product(m: Any, slice_: MultiplyAddSlice, *, stages: int) -> Any:
     return product
 
 
+def _carry_chain(m: Any, width: int, pins_of: Callable[[int], dict[str, Any]], *, carry: int = 0,
+                 name: str) -> Any:
+    """Return a sum made of carry cells, two bits each.
+
+    Parameters
+    ----------
+    m : Module
+    width : int, bits
+    pins_of : callable
+        From a bit's index to its ``INIT``, and its inputs A to D.
+    carry : int
+        Into the lowest bit.
+    name : str
+    """
+    total, carried = Signal(width, name=name), Const(carry, 1)
+    for low in range(0, width, 2):
+        next_carry = Signal(name=f"{name}_carry_{low + 2}")
+        pins: dict[str, Any] = {}
+        for half in range(2):
+            bit = pins_of(low + half) if low + half < width else _NO_BIT
+            pins[f"p_INIT{half}"], pins[f"p_INJECT1_{half}"] = Const(bit["INIT"], 16), "NO"
+            pins |= {f"i_{pin}{half}": bit[pin] for pin in "ABCD"}
+            if low + half < width:
+                pins[f"o_S{half}"] = total[low + half]
+        m.submodules += Instance("CCU2C", i_CIN=carried, o_COUT=next_carry, **pins)
+        carried = next_carry
+    return total
+
+
+_NO_BIT = {"INIT": 0, **{pin: Const(0, 1) for pin in "ABCD"}}
+
+
 def _chosen_sum(m: Any, product: Any, before: Any, begin: Any, start: int) -> Any:
     """Return ``product + (begin ? start : before)`` in carry cells, a LUT a bit.
 
     A is the product's bit, B the one summed before, C ``begin``, D 1. The LUT says whether the carry passes; where it
     does not, both bits added are the same, so that the product's bit is the carry, the function of INIT[3:0].
     """
-    width = len(before)
-    total, carry = Signal(width, name="next_total"), Const(0, 1)
-    for low in range(0, width, 2):
-        next_carry = Signal(name=f"carry_{low + 2}")
-        pins: dict[str, Any] = {}
-        for half in range(2):
-            index = low + half
-            inside = index < width
-            # D, C from the highest: D = 1, C = 1: A ^ start; D = 1, C = 0: A ^ B; INIT[3:0]: A.
-            pins[f"p_INIT{half}"] = Const(((0x5 if start >> index & 1 else 0xA) << 12) | 0x060A, 16)
-            pins[f"p_INJECT1_{half}"] = "NO"
-            pins[f"i_A{half}"] = product[index] if inside else Const(0, 1)
-            pins[f"i_B{half}"] = before[index] if inside else Const(0, 1)
-            pins[f"i_C{half}"], pins[f"i_D{half}"] = begin, Const(1, 1)
-            if inside:
-                pins[f"o_S{half}"] = total[index]
-        m.submodules[f"carry_{low}"] = Instance("CCU2C", i_CIN=carry, o_COUT=next_carry, **pins)
-        carry = next_carry
-    return total
+    def pins(index: int) -> dict[str, Any]:
+        # D, C from the highest: D = 1, C = 1: A ^ start; D = 1, C = 0: A ^ B; INIT[3:0]: A.
+        return {"INIT": ((0x5 if start >> index & 1 else 0xA) << 12) | 0x060A, "A": product[index], "B": before[index],
+                "C": begin, "D": Const(1, 1)}
+
+    return _carry_chain(m, len(before), pins, name="next_total")
+
+
+def _add_gated(m: Any, x: Any, a: Any, gate: Any, *, x_gate: Any, subtract: bool, name: str) -> Any:
+    """Return a sum, or difference, of gated addends in carry cells, a LUT a bit.
+
+    The LUT of a sum is (A & B) ^ (C & D); with C and D zero that is A & B, and so is the carry where the bits are the
+    same. That of a difference, with D = 1, is ~(A ^ (B & C)), and the carry is A.
+    """
+    def pins(index: int) -> dict[str, Any]:
+        if subtract:
+            return {"INIT": 0x950A, "A": x[index], "B": a[index], "C": gate, "D": Const(1, 1)}
+        return {"INIT": 0x7888, "A": x[index], "B": x_gate, "C": a[index], "D": gate}
+
+    return _carry_chain(m, len(x), pins, carry=subtract, name=name)
 
 
 def _multiply_add(slice_: MultiplyAddSlice) -> Module:
@@ -78,4 +112,5 @@ def _multiply_add(slice_: MultiplyAddSlice) -> Module:
 
 
 ECP5 = FamilyPlatform(family="ecp5", factor_widths=(18, 18), smallest_factors=(2, 4), sum_width=128,
-                      multiply_add=_multiply_add)
+                      multiply_add=_multiply_add,
+                      gated_sums=GatedSums(add=_add_gated, gates_both=True, subtracts=True))

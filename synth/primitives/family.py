@@ -25,17 +25,49 @@ class MultiplyAddSlice(Protocol):
     cascade_out: Any
 
 
+class AddGated(Protocol):
+    """What adds ``a``, or leaves it, in the carry cells of a family."""
+
+    def __call__(self, m: Any, x: Any, a: Any, gate: Any, *, x_gate: Any, subtract: bool, name: str) -> Any:
+        """Return ``(x if x_gate else 0) + (a if gate else 0)``, or their difference, in as many bits as ``x`` has.
+
+        ``a`` has as many bits, the gates have one each.
+        """
+
+
+@dataclass(frozen=True, kw_only=True)
+class GatedSums:
+    """A family's form of sums with addends that a bit may leave out: one lookup table a bit, gates included.
+
+    Parameters
+    ----------
+    add : callable
+        Builds one.
+    gates_both : bool
+        Whether ``x_gate`` may be anything but a constant 1.
+    subtracts : bool
+        Whether ``subtract`` may be True; ``x_gate`` then is a constant 1.
+    """
+
+    add: AddGated
+    gates_both: bool
+    subtracts: bool
+
+
 @dataclass(frozen=True)
 class LookupPlatform:
-    """The platform of a family whose blocks are not to be used: all it says is the family that is elaborated for.
+    """The platform of a family whose blocks are not to be used: its name, and forms made of carry cells.
 
     Parameters
     ----------
     family : str
         The target's name.
+    gated_sums : GatedSums, optional
+        None where synthesizers find the smallest form.
     """
 
     family: str
+    gated_sums: GatedSums | None = None
 
     @property
     def narrowgauge_family(self) -> str:
@@ -60,6 +92,8 @@ class FamilyPlatform:
         Of the widest sum that the form makes.
     multiply_add : callable
         Returns the form of a slice that fits, an elaboratable.
+    gated_sums : GatedSums, optional
+        None where synthesizers find the smallest form.
     """
 
     family: str
@@ -67,6 +101,7 @@ class FamilyPlatform:
     smallest_factors: tuple[int, int]
     sum_width: int
     multiply_add: Callable[[MultiplyAddSlice], Any]
+    gated_sums: GatedSums | None = None
 
     @property
     def narrowgauge_family(self) -> str:

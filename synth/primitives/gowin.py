@@ -7,11 +7,12 @@ a chain are a multiplier with its registers, and carry cells, whose LUTs choose 
 Source: Gowin UG287 (DSP user guide), UG288 (CFU user guide); ``gowin/cells_sim.v`` of Yosys for the ALU's modes.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from amaranth.hdl import Cat, ClockSignal, Const, Instance, Module, Signal
 
-from synth.primitives.family import FamilyPlatform, MultiplyAddSlice, delayed, sign_extend
+from synth.primitives.family import FamilyPlatform, GatedSums, MultiplyAddSlice, delayed, sign_extend
 
 _BLOCK_WIDTH = 54
 """Bits of the block's adder and output."""
@@ -55,20 +56,36 @@ def _block_sum(m: Any, slice_: MultiplyAddSlice) -> Any:
     return total
 
 
-def _chosen_sum(m: Any, slice_: MultiplyAddSlice, product: Any) -> Any:
-    """Return ``product + (begin ? start : cascade)`` in carry cells: a LUT a bit, one more for each 1 of ``start``."""
-    keep = delayed(m, slice_, ~slice_.begin, 2, "keep")
-    total, carry = Signal(slice_.width, name="next_total"), Const(0, 1)
-    for index in range(slice_.width):
-        next_carry = Signal(name=f"carry_{index + 1}")
-        before, mask = slice_.cascade[index], keep
-        if slice_.start >> index & 1:
-            before, mask = before | ~keep, Const(1, 1)
-        m.submodules[f"carry_{index}"] = Instance(
-            "ALU", p_ALU_MODE=_ALU_MULT, i_I0=before, i_I1=mask, i_I3=product[index], i_CIN=carry, o_SUM=total[index],
+def _carry_chain(m: Any, width: int, pins_of: Callable[[int], tuple[Any, Any, Any]], name: str) -> Any:
+    """Return a sum of carry cells: of I0 & I1 and I3, which ``pins_of`` gives for a bit's index, a LUT a bit."""
+    total, carry = Signal(width, name=name), Const(0, 1)
+    for index in range(width):
+        next_carry = Signal(name=f"{name}_carry_{index + 1}")
+        first, mask, second = pins_of(index)
+        m.submodules += Instance(
+            "ALU", p_ALU_MODE=_ALU_MULT, i_I0=first, i_I1=mask, i_I3=second, i_CIN=carry, o_SUM=total[index],
             o_COUT=next_carry)
         carry = next_carry
     return total
+
+
+def _add_gated(m: Any, x: Any, a: Any, gate: Any, *, x_gate: Any, subtract: bool, name: str) -> Any:
+    """Return ``x + (a if gate else 0)`` in carry cells."""
+    assert not subtract
+    return _carry_chain(m, len(x), lambda index: (a[index], gate, x[index]), name)
+
+
+def _chosen_sum(m: Any, slice_: MultiplyAddSlice, product: Any) -> Any:
+    """Return ``product + (begin ? start : cascade)`` in carry cells: a LUT a bit, one more for each 1 of ``start``."""
+    keep = delayed(m, slice_, ~slice_.begin, 2, "keep")
+
+    def pins(index: int) -> tuple[Any, Any, Any]:
+        before, mask = slice_.cascade[index], keep
+        if slice_.start >> index & 1:
+            before, mask = before | ~keep, Const(1, 1)
+        return before, mask, product[index]
+
+    return _carry_chain(m, slice_.width, pins, "next_total")
 
 
 def _multiply_add(slice_: MultiplyAddSlice) -> Module:
@@ -91,4 +108,5 @@ def _multiply_add(slice_: MultiplyAddSlice) -> Module:
 
 
 GOWIN = FamilyPlatform(family="gowin", factor_widths=(18, 18), smallest_factors=(4, 8), sum_width=_BLOCK_WIDTH,
-                       multiply_add=_multiply_add)
+                       multiply_add=_multiply_add,
+                       gated_sums=GatedSums(add=_add_gated, gates_both=False, subtracts=False))

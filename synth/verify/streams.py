@@ -48,10 +48,10 @@ def check_stream(netlist: Mapping[str, Any], transfers: Transfers, *, latency: i
     """Run a mapped netlist through all sequences and compare every result, and the rules of streams.
 
     Checked are the results and their order; that none is lost, doubled or invented; that a result which is not taken
-    stays as it is; that where nothing stalls a result comes ``latency`` cycles after the transfer that causes it, or
-    ``interval`` cycles after the result before it where that is later; that a reset leaves nothing behind. With an
-    ``interval`` of None, results may come later than that, and never sooner than ``latency``. ``engine`` is as for
-    :func:`synth.verify.functions.check_function`.
+    stays as it is; that a payload makes no difference while it is not offered; that where nothing stalls a result comes
+    ``latency`` cycles after the transfer that causes it, or ``interval`` cycles after the result before it where that
+    is later; that a reset leaves nothing behind. With an ``interval`` of None, results may come later than that, and
+    never sooner than ``latency``. ``engine`` is as for :func:`synth.verify.functions.check_function`.
 
     Returns
     -------
@@ -166,7 +166,10 @@ class SequenceChecker:
         simulation.set("rst", reset)
         simulation.set("i__valid", offer)
         simulation.set("o__ready", take)
-        payload = {name: codes[number, self._all] for name, codes in transfers.inputs.items()}
+        # While nothing is offered, the payload is that of any transfer: what looks at it then, goes wrong.
+        idle = self._generator.integers(0, transfers.count, self._of)[self._columns]
+        shown = np.where(offer, number, idle)
+        payload = {name: codes[shown, self._all] for name, codes in transfers.inputs.items()}
         simulation.set_planes("i__payload", pack_fields(transfers.ports, payload))
         ready = simulation.get("i__ready").astype(bool)
         valid = simulation.get("o__valid").astype(bool)

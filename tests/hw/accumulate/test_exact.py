@@ -87,8 +87,9 @@ def test_lanes_widths_and_pipelines(tmp_path):
 def test_every_structure(tmp_path):
     check([make(*names, structure=structure, pipeline=pipeline, lanes=lanes)
            for names, pipeline, lanes in ((("float6_e3m2fn",), 0, None), (("float4_e2m1fn", "float8_e5m2"), 1, 2),
-                                          (("posit<6,1>", "int4", "posit<8,0>"), 2, None))
-           for structure in ExactMultiplyAccumulator.structures(make(*names).model)], tmp_path, cycles=30, minimum=150)
+                                          (("posit<6,1>", "int4", "posit<8,0>"), 2, None), (("uint3", "int4"), 0, 3))
+           for structure in ExactMultiplyAccumulator.structures(make(*names, lanes=lanes).model)],
+          tmp_path, cycles=30, minimum=150)
 
 
 def extremes(port, count, rng):
@@ -199,6 +200,7 @@ def test_properties():
     assert component.hard_multiplier is True
     assert component.structure is ExactStructure.INVERT_EARLY
     assert make("int8").structure is ExactStructure.INVERT_LATE
+    assert make("int4", lanes=2).structure is ExactStructure.PAIRS
     assert make("float8_e4m3fn", structure=ExactStructure.TABLES).structure is ExactStructure.TABLES
     assert component.model == ExactMultiplyAccumulate(
         a=E4M3, b=INT4, result=parse("int8"), c=parse("int8"), lanes=2, terms=10, rounding=RoundingMode.STOCHASTIC,

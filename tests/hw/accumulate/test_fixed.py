@@ -26,8 +26,9 @@ def describe(component):
     return f"{component.model}, pipeline {component.pipeline}, hard_multiplier {component.hard_multiplier}"
 
 
-def assert_all_right(components, folder, rates=({},)):
-    for seed, (component, circuit) in enumerate(zip(components, gates.build(components, folder), strict=True)):
+def assert_all_right(components, folder, rates=({},), platform=None):
+    circuits = gates.build(components, folder, platform=platform)
+    for seed, (component, circuit) in enumerate(zip(components, circuits, strict=True)):
         print(describe(component))  # pytest shows it beside a failure
         for chosen in rates:
             compared = assert_streams_right(component, circuit, lanes=128, cycles=48, seed=seed, reset_rate=0.02,
@@ -70,6 +71,22 @@ def test_operands_preloads_registers_and_pipelines(hard_multiplier, tmp_path):
     assert_all_right([MultiplyAccumulator(*formats, **parameters, pipeline=pipeline, hard_multiplier=hard_multiplier)
                       for formats, parameters in cases
                       for pipeline in ((0, 3) if hard_multiplier else (0, 1, 5))], tmp_path)
+
+
+class Board:
+    """A platform that names its family alone."""
+
+    def __init__(self, family):
+        self.narrowgauge_family = family
+
+
+@pytest.mark.parametrize("family", ["ice40", "ecp5", "xc7"])
+def test_what_a_sum_starts_from_in_the_forms_of_families(family, tmp_path):
+    components = [MultiplyAccumulator(*formats, terms=9, pipeline=pipeline)
+                  for formats in ((INT4,), (UINT4,), (INT4, UINT4, parse("int6"))) for pipeline in (0, 1)]
+    components += [MultiplyAccumulator(INT4, terms=9, c=parse(c), pipeline=pipeline)
+                   for c in ("int6", "fixed<5,-1>") for pipeline in (0, 1, 3)]
+    assert_all_right(components, tmp_path, platform=Board(family))
 
 
 def test_running_sums_and_dropped_sums(tmp_path):

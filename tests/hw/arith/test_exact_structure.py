@@ -13,11 +13,18 @@ ALL = {"invert-early", "gate-exponents", "select-blocks", "invert-late", "tables
     ("float16", "float8_e4m3fn", True, {"tables"}), ("float4_e2m1fn", "int4", True, set()),
     ("float4_e2m1fn", "int5", True, {"tables"}), ("posit<8,2>", "posit<8,2>", True, set()),
     ("posit<8,1>", "float4_e2m1fn", False, {"tables", "select-blocks"}),
-    ("int8", "uint4", True, ALL - {"invert-late"})])
+    ("int8", "uint4", True, ALL - {"invert-late"}), ("int8", "uint4", False, ALL - {"invert-late"})])
 def test_structures_of_two_formats(a, b, alone, left_out):
     structures = exact_structures(parse(a), parse(b), alone=alone)
     assert {structure.value for structure in structures} == ALL - left_out
     assert len(structures) == 1 or structures[0] is ExactStructure.INVERT_EARLY
+
+
+def test_products_of_fixed_point_are_paired_where_there_are_two():
+    assert exact_structures(parse("int8"), parse("uint5"), alone=False, lanes=2) == (
+        ExactStructure.INVERT_LATE, ExactStructure.PAIRS)
+    assert exact_structures(parse("int8"), parse("uint4"), alone=False, lanes=2) == (ExactStructure.PAIRS,)
+    assert ExactStructure.PAIRS not in exact_structures(parse("int8"), parse("e4m3"), alone=False, lanes=2)
 
 
 def test_which_structures_invert_early():

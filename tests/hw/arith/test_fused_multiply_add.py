@@ -133,8 +133,10 @@ def test_properties_and_defaults():
 
 
 @pytest.mark.parametrize(("name", "structure"), [
-    ("float8_e4m3fn", FusedStructure.NORMALISE_OPERANDS), ("float8_e5m2", FusedStructure.NORMALISE_OPERANDS),
-    ("float6_e2m3fn", FusedStructure.NORMALISE_SUM), ("float16", FusedStructure.NORMALISE_SUM),
+    ("float8_e4m3fn", FusedStructure.NORMALISE_FACTORS), ("float8_e5m2", FusedStructure.NORMALISE_FACTORS),
+    ("float6_e2m3fn", FusedStructure.NORMALISE_SUM), ("float4_e2m1fn", FusedStructure.NORMALISE_FACTORS),
+    ("float16", FusedStructure.NORMALISE_FACTORS),
+    ("float8_e4m3fn:subnormals=flushed", FusedStructure.NORMALISE_OPERANDS),
     ("posit<8,1>", FusedStructure.NORMALISE_OPERANDS), ("int8", FusedStructure.NORMALISE_OPERANDS),
 ])
 def test_default_structure(name, structure):
@@ -147,8 +149,9 @@ def test_structures_that_build_the_same_circuit_are_offered_once():
     assert offered == {
         "int8": (FusedStructure.NORMALISE_OPERANDS,), "posit<8,1>": (FusedStructure.NORMALISE_OPERANDS,),
         "float8_e4m3fn:subnormals=flushed": (FusedStructure.NORMALISE_OPERANDS,),
-        "float16": (FusedStructure.NORMALISE_SUM, FusedStructure.NORMALISE_OPERANDS),
-        "float4_e2m1fn": (FusedStructure.NORMALISE_SUM, FusedStructure.NORMALISE_OPERANDS, FusedStructure.TRUTH_TABLE)}
+        "float16": (FusedStructure.NORMALISE_FACTORS, FusedStructure.NORMALISE_OPERANDS, FusedStructure.NORMALISE_SUM),
+        "float4_e2m1fn": (FusedStructure.NORMALISE_FACTORS, FusedStructure.NORMALISE_OPERANDS,
+                          FusedStructure.NORMALISE_SUM, FusedStructure.TRUTH_TABLE)}
 
 
 @pytest.mark.parametrize(("arguments", "parameters", "error", "message"), [

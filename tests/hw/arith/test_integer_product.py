@@ -12,6 +12,7 @@ from hw.arith.integer_product import (
     multiply_digits,
     multiply_integers,
     multiply_looked_up,
+    multiply_pair,
     multiply_rows,
 )
 from tests.support import gates
@@ -73,6 +74,42 @@ def test_digits_of_unsigned_integers(tmp_path):
 def test_unsigned_integers_looked_up(tmp_path):
     assert_multiplies([(unsigned(a), unsigned(b)) for a in (1, 2, 3, 4) for b in (1, 2, 3, 4)], multiply_looked_up,
                       tmp_path)
+
+
+class Pair(wiring.Component):
+    """The sum of two products, whose factors are halves of the ports."""
+
+    def __init__(self, a, b):
+        self._shapes = a, b
+        super().__init__({"a": In(2 * a.width), "b": In(2 * b.width), "o": Out(a.width + b.width + 1)})
+
+    def elaborate(self, platform):
+        m = Module()
+        a, b = ([part.as_signed() if shape.signed else part for part in (port[:shape.width], port[shape.width:])]
+                for port, shape in zip((self.a, self.b), self._shapes, strict=True))
+        m.d.comb += self.o.eq(multiply_pair(m, a, b, platform=platform))
+        return m
+
+
+class Ice40:
+    """A platform that names its family alone."""
+
+    narrowgauge_family = "ice40"
+
+
+@pytest.mark.parametrize("platform", [None, Ice40()])
+def test_every_pair_of_products(platform, tmp_path):
+    shapes = [(Shape(a, a_signed), Shape(b, b_signed)) for a, b in ((1, 1), (2, 1), (1, 3), (3, 2), (4, 3), (2, 4))
+              for a_signed in (False, True) for b_signed in (False, True)]
+    circuits = gates.build([Pair(a, b) for a, b in shapes], tmp_path, platform=platform)
+    for (a_shape, b_shape), circuit in zip(shapes, circuits, strict=True):
+        index = np.arange(1 << 2 * (a_shape.width + b_shape.width))
+        a, b = index & ((1 << 2 * a_shape.width) - 1), index >> 2 * a_shape.width
+        want = sum(integers(a >> lane * a_shape.width & ((1 << a_shape.width) - 1), a_shape)
+                   * integers(b >> lane * b_shape.width & ((1 << b_shape.width) - 1), b_shape) for lane in range(2))
+        want &= (1 << a_shape.width + b_shape.width + 1) - 1
+        wrong = np.flatnonzero(circuit.run(a=a, b=b) != want.astype(np.uint64))
+        assert not len(wrong), (a_shape, b_shape, a[wrong[0]], b[wrong[0]])
 
 
 class Family:

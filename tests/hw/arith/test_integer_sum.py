@@ -15,6 +15,12 @@ from tests.support import gates
 WIDTH = 24
 
 
+class Board:
+    """A platform that names its family alone."""
+
+    narrowgauge_family = "ecp5"
+
+
 class Sum(wiring.Component):
     """Sum of signed integers of some widths, packed into ``a``, of which some carry a bit of ``b`` along."""
 
@@ -31,7 +37,7 @@ class Sum(wiring.Component):
             value = self.a[start:start + width].as_signed()
             addends.append(Addend(value=value, carry=self.b[index] if index in self.carries else C(0, 1)))
             start += width
-        total = sum_addends(m, addends, name="sum")
+        total = sum_addends(m, addends, platform=platform, name="sum")
         m.d.comb += self.o.eq(total.value + total.carry)
         return m
 
@@ -43,12 +49,13 @@ class Sum(wiring.Component):
         return total % (1 << WIDTH)
 
 
-def test_sums_of_any_count_width_and_carries(tmp_path):
+@pytest.mark.parametrize("platform", [None, Board()])
+def test_sums_of_any_count_width_and_carries(platform, tmp_path):
     rng = random.Random(1)
     sums = [Sum(widths, frozenset(range(len(widths)))) for widths in ([5], [4, 4], [3, 7, 1], [6] * 8)]
     sums += [Sum([rng.randrange(1, 9) for _ in range(count)], frozenset(rng.sample(range(count), count // 2)))
              for count in range(1, 8)]
-    for component, circuit in zip(sums, gates.build(sums, tmp_path), strict=True):
+    for component, circuit in zip(sums, gates.build(sums, tmp_path, platform=platform), strict=True):
         bits = sum(component.widths)
         a = [rng.getrandbits(bits) for _ in range(400)] + [0, (1 << bits) - 1]
         b = [rng.getrandbits(len(component.widths)) for _ in range(400)] + [0, (1 << len(component.widths)) - 1]
@@ -64,6 +71,11 @@ def test_one_chain_fewer_than_integers(lanes):
     carried = rtlil.convert(Sum([6] * lanes, frozenset(range(lanes))), emit_src=False)
     assert carried.count("cell $sub ") == lanes - 1
     assert carried.count("cell $add ") == 1
+
+
+def test_nothing_is_inverted_for_carry_cells_that_subtract():
+    text = rtlil.convert(Sum([6] * 4, frozenset(range(4))), emit_src=False, platform=Board())
+    assert (text.count("cell $add "), text.count("cell $sub "), text.count("cell $not ")) == (3 + 1, 0, 0)
 
 
 def test_sum_wraps_at_a_given_width():

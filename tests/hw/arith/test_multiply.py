@@ -40,23 +40,39 @@ def test_every_structure_in_all_modes(structure, tmp_path):
     assert_exhaustively_right(multipliers, tmp_path)
 
 
-@pytest.mark.parametrize("structure", [Structure.NORMALISE_OPERANDS, Structure.NORMALISE_PRODUCT])
-@pytest.mark.parametrize("result", [
-    "float16", "bfloat16", "int8", "float4_e2m1fn", "float8_e8m0fnu", "float8_e4m3fn", "float8_e5m2:subnormals=flushed",
-    "radix4_fp4_odd", "p3109_k6p3se", "fixed<4,-2>", "ufixed<7,9>", "dlfloat8", "int6:narrow_range=true",
-    "float4_e3m0fn", "float8_e4m3fn:signed=false", "float8_e4m3fnuz",
-])
-def test_mixed_operands_to_every_kind_of_result(result, structure, tmp_path):
-    operands = ["float4_e2m1fn", "int4", "uint3", "fixed<5,2>", "float6_e3m2fn", "float8_e8m0fnu", "p3109_k4p2se",
-                "float6_e2m3fn:subnormals=flushed", "radix4_fp4_even", "float8_e5m2"]
+NORMALISING = [Structure.NORMALISE_OPERANDS, Structure.NORMALISE_PRODUCT]
+
+OPERANDS = ["float4_e2m1fn", "int4", "uint3", "fixed<5,2>", "float6_e3m2fn", "float8_e8m0fnu", "p3109_k4p2se",
+            "float6_e2m3fn:subnormals=flushed", "radix4_fp4_even", "float8_e5m2"]
+
+RESULTS = ["float16", "bfloat16", "int8", "float4_e2m1fn", "float8_e8m0fnu", "float8_e4m3fn",
+           "float8_e5m2:subnormals=flushed", "radix4_fp4_odd", "p3109_k6p3se", "fixed<4,-2>", "ufixed<7,9>", "dlfloat8",
+           "int6:narrow_range=true", "float4_e3m0fn", "float8_e4m3fn:signed=false", "float8_e4m3fnuz"]
+
+
+def mixed_operands(result, structures):
+    """Return a multiplier of two formats for every mode of a result, in any of the structures."""
     target, rng = parse(result), random.Random(result)
     multipliers = []
     for mode in RoundingMode:
         for policy in policies(target):
-            a, b = (parse(name) for name in rng.sample(operands, 2))
-            multipliers.append(Multiplier(a, b, target, rounding=mode, overflow=policy, structure=structure,
+            a, b = (parse(name) for name in rng.sample(OPERANDS, 2))
+            multipliers.append(Multiplier(a, b, target, rounding=mode, overflow=policy,
+                                          structure=rng.choice(structures),
                                           random_bits=2 if mode is RoundingMode.STOCHASTIC else 0))
-    assert_exhaustively_right([m for m in multipliers if m.a_format.width + m.b_format.width <= 14], tmp_path)
+    return [each for each in multipliers if each.a_format.width + each.b_format.width <= 14]
+
+
+@pytest.mark.parametrize("result", RESULTS)
+def test_mixed_operands_to_every_kind_of_result(result, tmp_path):
+    assert_exhaustively_right(mixed_operands(result, NORMALISING), tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("structure", NORMALISING)
+@pytest.mark.parametrize("result", RESULTS)
+def test_mixed_operands_to_every_kind_of_result_in_every_structure(result, structure, tmp_path):
+    assert_exhaustively_right(mixed_operands(result, [structure]), tmp_path)
 
 
 @pytest.mark.parametrize(("a", "b", "result"), [
@@ -111,8 +127,7 @@ def test_widest_formats_on_corners_and_random_pairs(tmp_path):
     entry.name for entry in CATALOG if entry.format.width <= 8 and not entry.name.startswith(("int", "uint"))))
 def test_every_small_float_in_all_modes_and_structures(name, tmp_path):
     fmt = parse(name)
-    structures = [Structure.NORMALISE_OPERANDS, Structure.NORMALISE_PRODUCT]
-    assert_exhaustively_right([multiplier for structure in structures
+    assert_exhaustively_right([multiplier for structure in NORMALISING
                                for multiplier in all_modes(fmt, structure=structure, random_bits=3)], tmp_path)
 
 

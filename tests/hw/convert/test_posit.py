@@ -5,7 +5,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from amaranth.hdl import C, Module, signed
+from amaranth.hdl import C, Cat, Module, signed
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
@@ -13,6 +13,7 @@ from hw.convert.align import align
 from hw.convert.decode import decode
 from hw.convert.encode import encode, round_aligned
 from hw.convert.number import Number
+from hw.convert.posit import decode_signed_posit
 from hw.convert.round import fraction_bits_needed
 from sw.formats import OverflowPolicy, RandomBits, RoundingMode, Special, parse
 from tests.support import gates
@@ -58,6 +59,41 @@ def test_every_code_unpacks_to_its_value(tmp_path):
             assert magnitude >> number.magnitude_bits - 1 == 1, where
             seen.add(exponent)
         assert (min(seen), max(seen)) == (number.min_exponent, number.max_exponent), fmt.name
+
+
+class SignedUnpacked(wiring.Component):
+    """Whether it is NaR, the exponent in 16 bits, the signed significand."""
+
+    def __init__(self, fmt):
+        self._format = fmt
+        super().__init__({"a": In(fmt.width), "o": Out(34)})
+
+    def elaborate(self, platform):
+        m = Module()
+        posit = decode_signed_posit(m, self._format, self.a, "a")
+        exponent, significand = posit.exponent + C(0, signed(16)), posit.significand.as_signed() + C(0, signed(16))
+        m.d.comb += self.o.eq(Cat(posit.nar, exponent[:16], significand[:16]))
+        return m
+
+
+def test_every_code_unpacks_to_its_signed_significand(tmp_path):
+    formats = [fmt for fmt in POSITS if fmt.width <= 10] + [parse("posit<13,2>"), parse("posit<16,1>")]
+    for fmt, circuit in zip(formats, gates.build(list(map(SignedUnpacked, formats)), tmp_path), strict=True):
+        codes = np.arange(0, 1 << fmt.width, 1 if fmt.width <= 10 else 7)
+        codes = np.append(codes, [0, fmt.min_code, fmt.max_code, fmt.nan_code, fmt.nan_code + 1, (1 << fmt.width) - 1])
+        exponents, zeros, one = [], [], 1 << fmt.significand_bits - 1
+        for code, word in zip(codes.tolist(), circuit.run(a=codes).tolist(), strict=True):
+            value, where = fmt.decode(code), (fmt.name, code)
+            nar, exponent, significand = bool(word & 1), *(((word >> place & 0xFFFF) ^ 0x8000) - 0x8000
+                                                           for place in (1, 17))
+            assert nar == (value is Special.NAN), where
+            if nar:
+                continue
+            assert value == significand * Fraction(2) ** exponent / one, where
+            assert not value or one <= significand < 2 * one or -2 * one <= significand < -one, where
+            (exponents if value else zeros).append(exponent)
+        assert (min(exponents), max(exponents)) == (-fmt.max_exponent - 1, fmt.max_exponent), fmt.name
+        assert max(zeros) <= min(exponents), fmt.name
 
 
 class Packed(wiring.Component):

@@ -104,7 +104,8 @@ def test_every_pair_of_codes_in_every_structure(names, tmp_path):
 def test_several_lanes_in_every_structure(tmp_path):
     check([make(name, result=result, lanes=lanes, structure=structure)
            for name, result, lanes in (("float6_e2m3fn", None, 3), ("float6_e3m2fn", "float8_e5m2", 4),
-                                       ("float8_e5m2", None, 2))
+                                       ("float8_e5m2", None, 2), ("int3", None, 5), ("uint4", "int4", 2),
+                                       ("fixed<4,1>", "float8_e4m3", 4))
            for structure in DotProduct.structures(make(name, lanes=lanes).model)], tmp_path)
 
 
@@ -172,7 +173,8 @@ def test_properties():
     assert (component.model.random_bits, component.pipeline, component.latency, component.lanes) == (3, 2, 2, 2)
     assert component.hard_multiplier is True
     assert component.structure is ExactStructure.INVERT_EARLY
-    assert make("int8").structure is ExactStructure.INVERT_LATE
+    assert [make(fmt, lanes=lanes).structure for fmt, lanes in (("int4", 1), ("int4", 2), ("int9", 2))] == [
+        ExactStructure.INVERT_LATE, ExactStructure.PAIRS, ExactStructure.INVERT_LATE]
     assert make("int4", "float4_e2m1fn", structure=ExactStructure.TABLES).structure is ExactStructure.TABLES
     assert component.model == Dot(a=E4M3, b=INT4, result=parse("int8"), lanes=2, rounding=RoundingMode.STOCHASTIC,
                                   overflow=OverflowPolicy.WRAP, random_bits=3)

@@ -78,7 +78,7 @@ def test_a_row_is_what_a_build_says(store, tmp_path):
         assert {name: getattr(row, name) for name in ("lut", "ff", "carry", "dsp", "bram")} == {
             name: result[name] for name in ("lut", "ff", "carry", "dsp", "bram")}
         assert (row.vectors, row.method) == (64, "exhaustive")
-        assert (row.latency, row.rtlil_sha256) == (0, builder.design.digest)
+        assert (row.latency, row.rtlil_sha256) == (0, builder.designs[row.target].digest)
     assert placed.row.fmax_mhz == results[0]["fmax_mhz"]["median"]
     assert counted.row.fmax_mhz is None
     assert placed.conditions.device == "hx8k"

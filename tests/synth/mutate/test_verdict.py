@@ -8,6 +8,7 @@ from synth.mutate.fading import changes_only_start, start_fades
 from synth.mutate.forgetting import forgets_after
 from synth.mutate.pair import MAXIMUM_BITS, Pair, first_difference, pair_of, window_of
 from synth.mutate.plant import top_module
+from synth.mutate.verdict import judge_machine
 from synth.netlist import PortRegisters, Program, compile_netlist, read_netlist
 
 pytest.importorskip("bitwuzla")
@@ -61,12 +62,20 @@ def test_a_bit_that_is_never_addressed_changes_nothing():
     assert judge(document, table_bit("or0", 0), sound, clean=False).verdict is Verdict.UNKNOWN
 
 
-def wide(steps):
-    """Return a chain of exclusive ors over many inputs, with the unreachable corner at its end."""
+def wide(steps, *, masked=False):
+    """Return a chain of exclusive ors over many inputs, with the unreachable corner at its end.
+
+    If ``masked``, there is a cell ``hidden`` too: of whatever it gives, ``x | x & hidden`` is ``x``.
+    """
     document = unreachable_corner(1)
     module = document["modules"]["top"]
     inputs, net = list(range(200, 200 + steps)), 102
     module["ports"]["c"] = {"direction": "input", "bits": inputs}
+    if masked:
+        module["cells"] |= {"hidden": lut(0x8888, 150, 2, 200, "0", "0"),
+                            "absorbed": lut(0x8888, 151, 102, 150, "0", "0"),
+                            "kept": lut(0xEEEE, 152, 102, 151, "0", "0")}
+        net = 152
     for index, bit in enumerate(inputs):
         module["cells"][f"chain{index}"] = lut(0x6666, 300 + index, net, bit, "0", "0")
         net = 300 + index
@@ -75,9 +84,9 @@ def wide(steps):
 
 
 def test_a_solver_decides_where_there_are_too_many_bits():
-    document = wide(30)
+    document = wide(30, masked=True)
     sound = program_of(document)
-    judgement = judge(document, table_bit("or0", 3), sound)
+    judgement = judge(document, table_bit("hidden", 3), sound)
     assert judgement.verdict is Verdict.EQUIVALENT
     assert "bitwuzla" in judgement.method
     missed = judge(document, table_bit("or0", 1), sound)
@@ -91,11 +100,11 @@ def test_without_a_solver_what_is_too_wide_is_not_known(monkeypatch):
         raise ToolMissing("bitwuzla", "Solver bitwuzla is not installed")
 
     monkeypatch.setattr("synth.prove.equivalent", missing)
-    document = wide(30)
-    judgement = judge(document, table_bit("or0", 3), program_of(document))
+    document = wide(30, masked=True)
+    judgement = judge(document, table_bit("hidden", 3), program_of(document))
     assert (judgement.verdict, judgement.method) == (Verdict.UNKNOWN, "Solver bitwuzla is not installed")
-    document = wide(18)
-    assert judge(document, table_bit("or0", 3), program_of(document)).verdict is Verdict.EQUIVALENT
+    document = wide(18, masked=True)
+    assert judge(document, table_bit("hidden", 3), program_of(document)).verdict is Verdict.EQUIVALENT
 
 
 def pipeline():
@@ -152,6 +161,32 @@ def test_how_a_payload_starts_is_gone_before_it_is_valid():
         assert judge(document, valid, sound, stream=True).verdict is Verdict.UNKNOWN
         assert not start_fades(sound, "valid")
     assert not start_fades(program_of(counter()), "register")
+
+
+def test_a_start_that_lasts_until_it_does_not_matter_takes_two_machines():
+    document = stage(held_back=True)
+    start = Fault(cell="data", type="SB_DFFE", kind=FaultKind.INITIAL_VALUE, pins=(("Q", 0),))
+    judgement = judge_machine(document, start)
+    assert judgement.verdict is Verdict.EQUIVALENT
+    assert judgement.method.startswith("induction over reachable states, bitwuzla")
+    valid = Fault(cell="valid", type="SB_DFFSR", kind=FaultKind.INITIAL_VALUE, pins=(("Q", 0),))
+    seen = judge_machine(document, valid)
+    assert (seen.verdict, seen.method) == (Verdict.NOT_EQUIVALENT, "seen in runs from power-up")
+    document["modules"]["top"]["cells"]["loose"] = lut(0x8888, 70, 2, 3, "0", "0")
+    assert judge_machine(document, table_bit("loose", 1)).verdict is Verdict.EQUIVALENT, "nothing depends on it"
+
+
+def test_two_machines_that_are_not_decided_in_time_are_not_known(monkeypatch):
+    def missing(*arguments, **options):
+        raise ToolMissing("bitwuzla", "Solver bitwuzla is not installed")
+
+    document = stage(held_back=True)
+    start = Fault(cell="data", type="SB_DFFE", kind=FaultKind.INITIAL_VALUE, pins=(("Q", 0),))
+    late = judge_machine(document, start, timeout=0.01)
+    assert late.verdict is Verdict.UNKNOWN
+    assert late.method.startswith("no induction over reachable states (bitwuzla")
+    monkeypatch.setattr("synth.prove.unobservable", missing)
+    assert judge_machine(document, start).method == "Solver bitwuzla is not installed"
 
 
 def test_a_setting_that_a_reset_shares_changes_more_than_the_start():

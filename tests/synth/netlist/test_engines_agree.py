@@ -12,29 +12,9 @@ from synth.netlist import compile_netlist, read_netlist
 from synth.operations import OPERATIONS, find_operation
 from tests.support import ptx
 from tests.support.engines import LARGE, assert_engines_agree, every_engine
-from tests.support.library import label, operation, operations
+from tests.support.library import SMALLEST, label, operation, operations
 from tests.support.random_netlists import random_netlist
 from tests.synth.netlist.oracle import needs_yosys, run_yosys
-
-WALK = {
-    "multiply": {"fmt": "e4m3"}, "add": {"fmt": "e4m3"}, "fma": {"fmt": "e2m1", "fmt_c": "e4m3", "out_fmt": "e4m3"},
-    "convert": {"fmt": "e4m3", "out_fmt": "e2m1", "rounding": "stochastic", "random_bits": 4, "random_source": "lfsr"},
-    "mac": {"fmt": "int8", "out_fmt": "int16", "terms": 16}, "emac": {"fmt": "e3m2", "terms": 16},
-    "chunked_mac": {"fmt": "e2m1", "accumulator": "e3m4", "chunk": 2}, "dot": {"fmt": "e2m1"},
-    "dot_accumulate": {"fmt": "e2m1", "accumulator": "e4m5", "lanes": 2}, "mx_dot": {"fmt": "mxfp4:block_size=2"},
-    "block_mac": {"fmt": "nvfp4:block_size=2", "out_fmt": "exact"}, "khot_multiply": {"fmt": "int6"},
-    "int4_fp4_dot": {"lanes": 2}, "systolic": {"fmt": "int4", "size": 2, "terms": 16, "out_fmt": "int8"},
-    "line_buffer": {"lanes": 1, "fmt": "int4", "height": 5, "width": 3, "max_offset": 3, "read_ports": 1},
-    "deformable_conv": {"lanes": 1, "fmt": "int3", "fmt_b": "int2", "height": 3, "width": 3, "channels": 1,
-                        "output_channels": 1, "stride": 2, "offsets": "none"},
-    "depthwise": {"fmt": "e2m1", "fmt_b": "int4", "lanes": 1, "taps": 3, "out_fmt": "bfloat16"},
-    "pointwise": {"fmt": "e2m1", "lanes": 1, "output_lanes": 3, "terms": 8},
-    "requantize": {"lanes": 1, "fmt": "int16", "out_fmt": "int8"},
-    "sparse_chain": {"fmt": "e2m1", "length": 4, "block": 4, "smallest": 4, "vectors": 1},
-    "packed_mac": {"fmt": "int4"}, "mx_chain": {"fmt": "mxfp4:block_size=2", "length": 2},
-    "square_offset": {"lanes": 1, "terms": 4, "max_offset": 3}, "dequantize": {"lanes": 2},
-}
-"""One request for every operation, among the smallest that use all of it."""
 
 GATES = "synth -top top -flatten -noabc"
 """Yosys' own gates as they fall out of the design, memories as flip-flops: the quickest recipe that there is."""
@@ -65,13 +45,13 @@ def interpreter(monkeypatch):
 
 
 def test_the_walk_has_every_operation():
-    assert set(WALK) == set(OPERATIONS), "an operation without a request here is run by no engine but numpy's"
+    assert set(SMALLEST) == set(OPERATIONS), "an operation without a request here is run by no engine but numpy's"
 
 
 @needs_yosys
-@pytest.mark.parametrize("name", WALK)
+@pytest.mark.parametrize("name", SMALLEST)
 def test_engines_agree_on_every_operation(name, tmp_path, interpreter):
-    program = program_of(find_operation(name), WALK[name], tmp_path, MEMORIES if name == "line_buffer" else GATES)
+    program = program_of(find_operation(name), SMALLEST[name], tmp_path, MEMORIES if name == "line_buffer" else GATES)
     assert bool(program.memories) == (name == "line_buffer")
     engines = every_engine(program, fused=True, quick=True)
     assert_engines_agree(engines, generator(name), cycles=10 if len(program.instructions) > 2 * LARGE else 20)

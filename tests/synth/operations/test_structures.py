@@ -85,7 +85,7 @@ def test_the_recorded_structure_is_built_for_its_family(case, records):
     for family, name in (("ice40", first), ("xc7", last), (None, last)):
         fixed = operation(case[0], case[1] | {"structure": name})
         platform = None if family is None else LookupPlatform(family)
-        assert flow.elaborate(asked.component(), platform).rtlil == flow.elaborate(fixed.component()).rtlil
+        assert flow.elaborate(asked.component(), platform).rtlil == flow.elaborate(fixed.component(), platform).rtlil
         assert structure_choice(asked, family) == {"name": name, "origin": "recorded"}
     assert asked.component().structure.value == last
 
@@ -160,10 +160,12 @@ def test_each_target_gets_its_own_structure(records, store):
     first, *_, last = (item.value for item in structures_of(asked.model))
     records((asked.model, {"ice40": {first: 5, last: 9}, "xc7": {first: 9, last: 1}}))
     builder = Builder(plan(asked, "ice40", "xc7"), store=store)
-    texts = {name: flow.elaborate(request(fmt="e4m3", structure=name).component()).rtlil for name in (first, last)}
-    assert builder.designs["ice40"].rtlil == texts[first]
-    assert builder.designs["xc7"].rtlil == texts[last]
-    assert builder.design.rtlil == texts[last]
+    texts = {(name, family): flow.elaborate(request(fmt="e4m3", structure=name).component(),
+                                            family and platform_of(family, dsp=False)).rtlil
+             for name, family in ((first, "ice40"), (last, "xc7"), (last, None))}
+    assert builder.designs["ice40"].rtlil == texts[first, "ice40"]
+    assert builder.designs["xc7"].rtlil == texts[last, "xc7"]
+    assert builder.design.rtlil == texts[last, None]
     assert [target["structure"] for target in measurement(builder, plan(asked, "ice40", "xc7"))["targets"]] == [
         {"name": first, "origin": "recorded"}, {"name": last, "origin": "recorded"}]
 
@@ -172,10 +174,18 @@ def test_a_design_that_asks_for_no_family_is_elaborated_once(store, monkeypatch)
     count = []
     elaborate = flow.elaborate
     monkeypatch.setattr(flow, "elaborate", lambda *arguments: (count.append(1), elaborate(*arguments))[1])
-    asked = request(op="systolic", fmt="int4", size=2, terms=16, out_fmt="int8")
+    asked = request(op="dequantize", lanes=2)
     builder = Builder(plan(asked, "ice40", "ecp5", "xc7"), store=store)
     assert len(count) == 1
     assert all(design is builder.design for design in builder.designs.values())
+
+
+def test_a_design_is_elaborated_for_families_that_gate_sums(store):
+    asked = request(op="systolic", fmt="int4", size=2, terms=16, out_fmt="int8")
+    builder = Builder(plan(asked, "ice40", "ecp5", "nexus", "xc7"), store=store)
+    assert len({design.rtlil for design in builder.designs.values()}) == 3
+    assert builder.designs["nexus"] == builder.design
+    assert "CCU2C" in builder.designs["ecp5"].rtlil
 
 
 def test_a_damaged_table_is_said(tmp_path, store, monkeypatch):

