@@ -126,7 +126,8 @@ def test_every_pair_of_integers(family, product, mapped):
         assert not len(wrong), (a_shape, b_shape, a[wrong[0]], b[wrong[0]], got[f"o{place}"][wrong[0]])
 
 
-@pytest.mark.parametrize("family", ["ice40", "ecp5", "gowin"])
+@pytest.mark.parametrize("family", [pytest.param("ice40", marks=pytest.mark.slow), "ecp5",
+                                    pytest.param("gowin", marks=pytest.mark.slow)])
 def test_gated_rows_are_smaller_than_columns(family, mapped):
     def luts(function):
         netlist = mapped(Products([(Shape(4), Shape(4))], function), family)
