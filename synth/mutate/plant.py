@@ -67,6 +67,12 @@ def plant(document: Mapping[str, Any], fault: Fault) -> Json:
     return {**document, "modules": {name: {**module, "cells": cells}}}
 
 
+def _require_free(module: Json, port: str, purpose: str) -> None:
+    """Refuse a design that has the port which a changed one is given."""
+    if port in module["ports"]:
+        raise ValueError(f"Mapped design must have no port {port!r}, which {purpose}")
+
+
 def choosable(document: Mapping[str, Any], faults: Sequence[Fault]) -> Json:
     """Return a mapped design with many faults in it, of which fault *k* acts where bit *k* of an input is 1.
 
@@ -80,8 +86,7 @@ def choosable(document: Mapping[str, Any], faults: Sequence[Fault]) -> Json:
         If the design has such a port.
     """
     name, module = top_module(document)
-    if CHOICE in module["ports"]:
-        raise ValueError(f"Mapped design must have no port {CHOICE!r}, which chooses the fault")
+    _require_free(module, CHOICE, "chooses the fault")
     cells, new_net = dict(module["cells"]), _Nets(module)
     choice = [new_net() for _ in faults]
     places: dict[str, list[int]] = {}
@@ -124,8 +129,7 @@ def watched(document: Mapping[str, Any], faults: Sequence[Fault], clocks: Sequen
         If the design has such a port.
     """
     name, module = top_module(document)
-    if ACTIVE in module["ports"]:
-        raise ValueError(f"Mapped design must have no port {ACTIVE!r}, which shows where faults act")
+    _require_free(module, ACTIVE, "shows where faults act")
     cells, new_net = dict(module["cells"]), _Nets(module)
     following = _Following(module, clocks)
     active: list[Bit] = []
