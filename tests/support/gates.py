@@ -135,3 +135,14 @@ def _pack(values, position):
     bits = ((values.astype(np.uint64) >> np.uint64(position)) & np.uint64(1)).astype(np.uint8)
     packed = np.packbits(bits, bitorder="little")
     return np.concatenate([packed, np.zeros(-len(packed) % 8, np.uint8)]).view(np.uint64)
+
+
+def assert_right_on_every_triple(component, folder):
+    """Run a component of three operands ``a``, ``b`` and ``c`` of eight bits on all 2**24 of them."""
+    circuit, = build([component], folder)
+    index = np.arange(1 << 20)
+    for block in range(16):
+        inputs = {"a": index & 255, "b": index >> 8 & 255, "c": (index >> 16) + 16 * block}
+        inputs = {port: codes.astype(np.uint64) for port, codes in inputs.items()}
+        wrong = np.flatnonzero(circuit.run(**inputs) != component.model.evaluate(inputs)["o"])
+        assert not len(wrong), [{port: hex(codes[i]) for port, codes in inputs.items()} for i in wrong[:5]]

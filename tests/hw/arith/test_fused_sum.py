@@ -1,7 +1,6 @@
 # amaranth: UnusedElaboratable=no
 """Fused multiply-adds whose sum is shifted step by step, against the exact reference."""
 
-import numpy as np
 import pytest
 
 from hw.arith.fused_multiply_add import FusedMultiplyAdd, FusedStructure
@@ -42,14 +41,7 @@ def test_mixed_formats(mode, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["float8_e4m3fn", "float8_e5m2", "float8_e4m3", "p3109_k8p3se"])
 def test_every_triple_of_eight_bit_formats(name, tmp_path):
-    component = fused(name)
-    circuit, = gates.build([component], tmp_path)
-    index = np.arange(1 << 20)
-    for block in range(16):
-        inputs = {"a": index & 255, "b": index >> 8 & 255, "c": (index >> 16) + 16 * block}
-        inputs = {port: codes.astype(np.uint64) for port, codes in inputs.items()}
-        wrong = np.flatnonzero(circuit.run(**inputs) != component.model.evaluate(inputs)["o"])
-        assert not len(wrong), [{port: hex(codes[i]) for port, codes in inputs.items()} for i in wrong[:5]]
+    gates.assert_right_on_every_triple(fused(name), tmp_path)
 
 
 @pytest.mark.slow
