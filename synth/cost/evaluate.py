@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from synth.console import Progress, SilentProgress
+from synth.cost.fabric import FABRICS
 from synth.cost.features import MODELLED
 from synth.cost.finn import finn_lut
 from synth.cost.model import COVERAGE, MIN_ROWS, CostModel, Section, fit_section
 from synth.cost.regression import Array, conformal_quantile
-from synth.cost.samples import LUT_INPUTS, Quantity, Sample, samples_of
+from synth.cost.samples import Quantity, Sample, samples_of
 from synth.cost.table import Table
 from synth.errors import UsageError
 
@@ -196,7 +197,7 @@ def fit_model(table: Table, *, progress: Progress | None = None,
 def _places(table: Table) -> list[tuple[str, str]]:
     """Operations and targets of a table that may have a model, in a fixed order."""
     found = {(row.point.op, row.target) for row in table.rows}
-    return sorted(place for place in found if place[0] in MODELLED and place[1] in LUT_INPUTS)
+    return sorted(place for place in found if place[0] in MODELLED and place[1] in FABRICS)
 
 
 def sections_of(table: Table) -> int:

@@ -10,11 +10,13 @@ from typing import Any
 
 from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, ScalarFormat, Subnormals
 from sw.reference.accumulator_width import product_grid
+from synth.cost.fabric import Fabric
 from synth.cost.multiplier import multiplier_terms
 from synth.cost.structure import (
     Product,
     decoded,
     exact_product,
+    exact_product_terms,
     grid_shift,
     normalising_shift,
     tree_bits,
@@ -31,37 +33,37 @@ def special_flags(*formats: ScalarFormat) -> int:
     return (infinities or any(fmt.nan_code is not None for fmt in formats)) + 2 * infinities
 
 
-def _lane(a: ScalarFormat, b: ScalarFormat, *, exponent: int, width: int, lut_inputs: int) -> Terms:
+def _lane(a: ScalarFormat, b: ScalarFormat, *, exponent: int, width: int, fabric: Fabric) -> Terms:
     """One product, and its way onto the grid of a sum."""
-    product = exact_product(a, b)
+    product, work = exact_product(a, b), exact_product_terms(a, b, fabric=fabric)
     if product.is_integer:
-        return product.terms
+        return work
     shift = grid_shift(product, exponent=exponent, width=width)
-    return total(product.terms, unpacking(a, lut_inputs=lut_inputs, masks=True),
-                 unpacking(b, lut_inputs=lut_inputs, masks=True), {
+    return total(work, unpacking(a, fabric=fabric, masks=True),
+                 unpacking(b, fabric=fabric, masks=True), {
         "exponent": product.exponent_bits, "shift": sum(shift.muxes), "shift_edge": sum(shift.gates),
         "shift_pair": sum(shift.muxes[::-2]) + sum(shift.gates[::-2]), "place": width})
 
 
-def _accumulator(model: Any, *, lut_inputs: int) -> Terms:
+def _accumulator(model: Any, *, fabric: Fabric) -> Terms:
     grid = product_grid(model.a, model.b, every_code=True).refined(model.accumulator_exponent)
     width, lanes = min(grid.width, model.width), model.lanes or 1
-    lane = _lane(model.a, model.b, exponent=model.accumulator_exponent, width=width, lut_inputs=lut_inputs)
+    lane = _lane(model.a, model.b, exponent=model.accumulator_exponent, width=width, fabric=fabric)
     return total(times(lanes, lane), {
         "circuit": 1, "tree": tree_bits([width] * lanes), "sum": model.width,
         "flags": special_flags(model.a, model.b)},
         rounding_terms(model.result, width=model.width, exponent=model.accumulator_exponent))
 
 
-def _fixed_accumulator(model: Any, *, lut_inputs: int) -> Terms:
+def _fixed_accumulator(model: Any, *, fabric: Fabric) -> Terms:
     register = model.accumulator
-    return total(exact_product(model.a, model.b).terms, {"circuit": 1, "sum": register.width},
+    return total(exact_product_terms(model.a, model.b, fabric=fabric), {"circuit": 1, "sum": register.width},
                  rounding_terms(model.result, width=register.width, exponent=-register.fraction_bits))
 
 
-def _dot(model: Any, *, lut_inputs: int) -> Terms:
+def _dot(model: Any, *, fabric: Fabric) -> Terms:
     grid, lanes, width = product_grid(model.a, model.b, every_code=True), model.lanes, model.sum_grid.width
-    lane = _lane(model.a, model.b, exponent=grid.exponent, width=grid.width, lut_inputs=lut_inputs)
+    lane = _lane(model.a, model.b, exponent=grid.exponent, width=grid.width, fabric=fabric)
     product = exact_product(model.a, model.b)
     return total(times(lanes, lane), {
         "tree": tree_bits([grid.width] * lanes), "last": 0 if product.is_integer else product.magnitude_bits,
@@ -140,22 +142,22 @@ def structure_of(operation: Operation, target: str | None) -> str | None:
     return built_structure(operation, target) if operation.name == "multiply" or paired else None
 
 
-def lookup_terms(operation: Operation, *, lut_inputs: int, hard: int, structure: str | None) -> Terms:
+def lookup_terms(operation: Operation, *, fabric: Fabric, hard: int, structure: str | None) -> Terms:
     """Return the work that lookup tables, and the carry chains among them, do in a circuit.
 
     Parameters
     ----------
     operation : Operation
         One of :data:`MODELLED`.
-    lut_inputs : int
-        Of the target's lookup tables, 4 or 6.
+    fabric : Fabric
+        Of the target.
     hard : int
         Hard multipliers that the circuit has; their products take no lookup tables.
     structure : str or None
         As :func:`structure_of` has it.
     """
     further = {"structure": structure} if operation.name == "multiply" else {}
-    terms = dict(_TERMS[operation.name](operation.model, lut_inputs=lut_inputs, **further))
+    terms = dict(_TERMS[operation.name](operation.model, fabric=fabric, **further))
     if hard:
         terms = {name: value for name, value in terms.items() if name not in PRODUCT_TERMS} | {"hard": hard}
     return {name: value for name, value in terms.items() if value}

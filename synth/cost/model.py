@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from synth.cost.coordinates import COORDINATES
+from synth.cost.fabric import FABRICS
 from synth.cost.features import MODELLED, operand_bits, structure_of
 from synth.cost.regression import Array, Neighbourhood, fit_coefficients
-from synth.cost.samples import LUT_INPUTS, Quantity, Sample, hard_threshold, matrices, place_of
+from synth.cost.samples import Quantity, Sample, hard_threshold, matrices, place_of
 from synth.cost.terms import Terms
 from synth.errors import StorageError, UsageError
 from synth.folder import save_whole
@@ -116,7 +117,7 @@ class Section:
 
     def terms(self, operation: Operation, quantity: Quantity) -> Terms:
         """Return what a circuit has of each term of a quantity."""
-        return quantity.terms(operation, lut_inputs=LUT_INPUTS[self.target], hard=self.hard(operation),
+        return quantity.terms(operation, fabric=FABRICS[self.target], hard=self.hard(operation),
                               structure=structure_of(operation, self.target))
 
     def predict(self, operation: Operation) -> dict[Quantity, Prediction]:
@@ -160,7 +161,7 @@ def fit_section(samples: Sequence[Sample], quantities: Sequence[Quantity] = tupl
         matrix, values = matrices(samples, quantity)
         if len(values) < len(samples):
             continue  # a target without credible delays has no Fmax at all
-        expected = quantity.expected(LUT_INPUTS[first.target])
+        expected = quantity.expected(FABRICS[first.target].lut_inputs)
         coefficients = fit_coefficients(matrix, values, expected, offset=quantity.offset or 1e-9)
         base = np.maximum(matrix @ coefficients, 0)
         offset = quantity.offset

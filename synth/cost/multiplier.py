@@ -6,30 +6,34 @@ from typing import Any
 import numpy as np
 
 from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, ScalarFormat, Subnormals
-from synth.cost.structure import Operand, decoded, exact_product, product_terms, range_bits, unpacking
+from synth.cost.fabric import Fabric
+from synth.cost.structure import Operand, decoded, exact_product_terms, product_terms, range_bits, unpacking
 from synth.cost.terms import Terms, total
 
+NARROW_SIGNIFICAND = 4
+"""Keep in step with ``hw.arith.multiply``, which names it alike."""
 
-def multiplier_terms(model: Any, *, lut_inputs: int, structure: str) -> Terms:
+
+def multiplier_terms(model: Any, *, fabric: Fabric, structure: str) -> Terms:
     """Return the work of a multiplier.
 
     Parameters
     ----------
     model : sw.reference.Multiplication
-    lut_inputs : int
-        Of the target's lookup tables, 4 or 6.
+    fabric : Fabric
+        Of the target.
     structure : str
         Value of a :class:`hw.arith.multiply.Structure`.
     """
     a, b, result = model.a, model.b, model.result
     if structure == "truth-table":
-        return {"table": truth_tables(model, lut_inputs)}
+        return {"table": truth_tables(model, fabric.lut_inputs)}
     if all(isinstance(fmt, FixedPointFormat) for fmt in (a, b, result)):
-        return _fixed(a, b, result)
+        return _fixed(a, b, result, fabric=fabric)
     if structure == "significand-tables":
-        return _tables(a, b, result, lut_inputs=lut_inputs)
-    number, terms = _product(a, b, late=structure == "normalise-product")
-    terms = total(terms, unpacking(a, lut_inputs=lut_inputs), unpacking(b, lut_inputs=lut_inputs))
+        return _tables(a, b, result, fabric=fabric)
+    number, terms = _product(a, b, late=structure == "normalise-product", fabric=fabric)
+    terms = total(terms, unpacking(a, fabric=fabric), unpacking(b, fabric=fabric))
     match result:
         case PositFormat():
             return total(terms, _posit(number, result))
@@ -43,7 +47,7 @@ def product_bits(model: Any, structure: str) -> int:
     """Return the bits behind a multiplier's product: of the integer, or of sign, zero flag, exponent and magnitude."""
     if all(isinstance(fmt, FixedPointFormat) for fmt in (model.a, model.b, model.result)):
         return int(model.a.width + model.b.width)
-    number, terms = _product(model.a, model.b, late=structure == "normalise-product")
+    number, terms = _product(model.a, model.b, late=structure == "normalise-product", fabric=None)
     return 2 + int(terms["exponent"]) + number.magnitude_bits
 
 
@@ -97,15 +101,15 @@ def _split(column: np.ndarray, lut_inputs: int, seen: set[bytes]) -> None:
             _split(_both(half), lut_inputs, seen)
 
 
-def _fixed(a: FixedPointFormat, b: FixedPointFormat, result: FixedPointFormat) -> Terms:
+def _fixed(a: FixedPointFormat, b: FixedPointFormat, result: FixedPointFormat, *, fabric: Fabric) -> Terms:
     """All three formats are fixed point: the exact product, cut and saturated."""
     width, places = a.width + b.width, a.fraction_bits + b.fraction_bits - result.fraction_bits
-    return total(exact_product(a, b).terms, {
+    return total(exact_product_terms(a, b, fabric=fabric), {
         "round": width - places if places > 0 else 0,
         "saturate": result.width + max(0, width - max(0, places) - result.width)})
 
 
-def _tables(a: FloatingPointFormat, b: FloatingPointFormat, result: FloatingPointFormat, *, lut_inputs: int) -> Terms:
+def _tables(a: FloatingPointFormat, b: FloatingPointFormat, result: FloatingPointFormat, *, fabric: Fabric) -> Terms:
     """``hw.arith.rounded_product``: fractions from tables, which two further inputs or so tell of subnormal results."""
     x, y = decoded(a), decoded(b)
     inputs, bits = a.fraction_bits + b.fraction_bits, result.fraction_bits
@@ -114,12 +118,13 @@ def _tables(a: FloatingPointFormat, b: FloatingPointFormat, result: FloatingPoin
                     # Two fraction bits are normalised by a gate each.
                     "normalise": sum(_normalising(operand) for operand in (x, y) if operand.leading_zeros > 2)}
     if bits > inputs:  # nothing is rounded
-        terms = total(terms, {"top": bits}, product_terms(x.magnitude_bits, y.magnitude_bits, normalised=True))
+        terms = total(terms, {"top": bits}, product_terms(
+            x.magnitude_bits, y.magnitude_bits, fabric=fabric, normalised=True))
     else:
-        terms["significand_table"] = (bits + 1) << max(0, inputs - lut_inputs)
+        terms["significand_table"] = (bits + 1) << max(0, inputs - fabric.lut_inputs)
     if result.subnormals is Subnormals.SUPPORTED:
-        terms["subnormal_table"] = bits << max(0, inputs + bits.bit_length() - lut_inputs)
-    return total(terms, unpacking(a, lut_inputs=lut_inputs), unpacking(b, lut_inputs=lut_inputs),
+        terms["subnormal_table"] = bits << max(0, inputs + bits.bit_length() - fabric.lut_inputs)
+    return total(terms, unpacking(a, fabric=fabric), unpacking(b, fabric=fabric),
                  {"encode": result.width - 1})
 
 
@@ -129,7 +134,7 @@ def _normalising(operand: Operand) -> int:
     return places + sum(min(place, places) for place in range(operand.magnitude_bits - 1))
 
 
-def _product(a: ScalarFormat, b: ScalarFormat, *, late: bool) -> tuple[Operand, Terms]:
+def _product(a: ScalarFormat, b: ScalarFormat, *, late: bool, fabric: Fabric | None) -> tuple[Operand, Terms]:
     """Return the product before rounding, and the work of multiplying."""
     x, y = decoded(a), decoded(b)
     lowest, highest = x.min_exponent + y.min_exponent, x.max_exponent + y.max_exponent
@@ -143,7 +148,8 @@ def _product(a: ScalarFormat, b: ScalarFormat, *, late: bool) -> tuple[Operand, 
         terms["normalise"] = _normalising(x) + _normalising(y)
     normalised = not late or not x.leading_zeros + y.leading_zeros
     terms["exponent"] = range_bits(lowest, highest) if lowest < highest else 0
-    terms |= product_terms(x.magnitude_bits, y.magnitude_bits, normalised=normalised)
+    plain = not late and max(x.magnitude_bits, y.magnitude_bits) <= NARROW_SIGNIFICAND
+    terms |= product_terms(x.magnitude_bits, y.magnitude_bits, fabric=None if plain else fabric, normalised=normalised)
     number = Operand(
         magnitude_bits=largest.bit_length(), min_magnitude=smallest, max_magnitude=largest, exponent_bits=0,
         exponent_signed=lowest < 0, min_exponent=lowest, max_exponent=highest, scale=x.scale + y.scale)

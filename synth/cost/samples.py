@@ -12,6 +12,7 @@ import numpy as np
 from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, ScalarFormat
 from synth.cost.coordinates import COORDINATES, coordinates, register_bits
 from synth.cost.delays import DELAY_TERMS, delay_terms
+from synth.cost.fabric import FABRICS, Fabric
 from synth.cost.features import lookup_terms, operand_bits, structure_of
 from synth.cost.point import Point
 from synth.cost.registers import REGISTER_TERMS, register_terms
@@ -19,9 +20,6 @@ from synth.cost.regression import Array
 from synth.cost.table import Measured, Table
 from synth.cost.terms import TERMS, Terms
 from synth.operations import Operation
-
-LUT_INPUTS = {"ice40": 4, "ecp5": 4, "nexus": 4, "gowin": 4, "xc7": 6, "xcup": 6}
-"""Inputs of each family's lookup tables."""
 
 
 class Quantity(Enum):
@@ -53,16 +51,16 @@ class Quantity(Enum):
             case _:
                 return np.zeros(len(self.names))
 
-    def terms(self, operation: Operation, *, lut_inputs: int, hard: int, structure: str | None) -> Terms:
+    def terms(self, operation: Operation, *, fabric: Fabric, hard: int, structure: str | None) -> Terms:
         """Return what a circuit has of each term."""
         match self:
             case Quantity.FF:
                 return register_terms(operation, structure)
             case Quantity.PERIOD:
-                work = sum(lookup_terms(operation, lut_inputs=lut_inputs, hard=hard, structure=structure).values())
+                work = sum(lookup_terms(operation, fabric=fabric, hard=hard, structure=structure).values())
                 return delay_terms(operation, carry=register_bits(operation), work=work)
             case _:
-                return lookup_terms(operation, lut_inputs=lut_inputs, hard=hard, structure=structure)
+                return lookup_terms(operation, fabric=fabric, hard=hard, structure=structure)
 
     def vector(self, terms: Terms) -> Array:
         """Return terms in the order of the names."""
@@ -144,14 +142,14 @@ def place_of(operation: Operation) -> Array:
 
 def circuit_of(point: Point, *, target: str, hard: int) -> Circuit:
     """Return a point's features; targets of like lookup tables and structures share them."""
-    return _circuit_of(point, lut_inputs=LUT_INPUTS[target], hard=hard,
+    return _circuit_of(point, fabric=FABRICS[target], hard=hard,
                        structure=structure_of(point.operation(), target))
 
 
 @lru_cache(maxsize=1 << 14)
-def _circuit_of(point: Point, *, lut_inputs: int, hard: int, structure: str | None) -> Circuit:
+def _circuit_of(point: Point, *, fabric: Fabric, hard: int, structure: str | None) -> Circuit:
     operation = point.operation()
-    vectors = {quantity: quantity.vector(quantity.terms(operation, lut_inputs=lut_inputs, hard=hard,
+    vectors = {quantity: quantity.vector(quantity.terms(operation, fabric=fabric, hard=hard,
                                                         structure=structure)) for quantity in Quantity}
     model = operation.model
     formats = [fmt for fmt in (model.a, model.b, model.result) if fmt is not None]

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, ScalarFormat, Specials, Subnormals
+from synth.cost.fabric import Fabric
 from synth.cost.terms import Terms
 
 ROW_LIMIT = 3
@@ -102,13 +103,13 @@ def _decoded_posit(fmt: PositFormat) -> Operand:
         regime_muxes=levels * (body - 1), negated_bits=body, zero_masks=bits)
 
 
-def unpacking(fmt: ScalarFormat, *, lut_inputs: int, masks: bool = False) -> Terms:
+def unpacking(fmt: ScalarFormat, *, fabric: Fabric, masks: bool = False) -> Terms:
     """Return the work of unpacking a code.
 
     Parameters
     ----------
     fmt : ScalarFormat
-    lut_inputs : int
+    fabric : Fabric
         A posit of few bits is unpacked by as many tables as there are bits to find, whatever the structure.
     masks : bool
         Whether a zero has to have a magnitude of zero.
@@ -118,7 +119,7 @@ def unpacking(fmt: ScalarFormat, *, lut_inputs: int, masks: bool = False) -> Ter
     if isinstance(fmt, PositFormat):
         structural = operand.unpack_bits + operand.negated_bits + operand.regime_muxes
         outputs = operand.exponent_bits + operand.magnitude_bits  # the top bit is set; zero and NaR are a flag
-        return terms | {"regime": min(structural, outputs << max(0, fmt.width - lut_inputs))}
+        return terms | {"regime": min(structural, outputs << max(0, fmt.width - fabric.lut_inputs))}
     if isinstance(fmt, FixedPointFormat):
         return terms | {"negate": operand.negated_bits}
     return terms | {"unpack": operand.unpack_bits, "special": operand.special_bits}
@@ -137,8 +138,6 @@ class Product:
     exponent_signed : bool
     min_exponent, max_exponent : int
     scale : int
-    terms : Terms
-        The work of multiplying the magnitudes.
     is_integer : bool
         Whether it is a two's complement integer, without an exponent.
     """
@@ -149,7 +148,6 @@ class Product:
     min_exponent: int
     max_exponent: int
     scale: int
-    terms: Terms
     is_integer: bool = False
 
     @property
@@ -158,13 +156,15 @@ class Product:
         return self.magnitude_bits + (0 if self.is_integer else 1 + self.exponent_bits)
 
 
-def product_terms(a_bits: int, b_bits: int, *, a_signed: bool = False, b_signed: bool = False,
+def product_terms(a_bits: int, b_bits: int, *, fabric: Fabric | None, a_signed: bool = False, b_signed: bool = False,
                   normalised: bool = False) -> Terms:
     """Return the work of ``hw.arith.integer_product.multiply_integers``, by the form that it takes.
 
     Parameters
     ----------
     a_bits, b_bits : int
+    fabric : Fabric or None
+        Of the target; None for the forms that suit any.
     a_signed, b_signed : bool
         Whether they are two's complement.
     normalised : bool
@@ -172,8 +172,11 @@ def product_terms(a_bits: int, b_bits: int, *, a_signed: bool = False, b_signed:
     """
     if a_bits < b_bits:
         a_bits, b_bits, a_signed, b_signed = b_bits, a_bits, b_signed, a_signed
+    cells = (a_bits - 1) * (b_bits - 1) if normalised else a_bits * (b_bits - 1)
+    gated_from = None if fabric is None else fabric.gated_from
+    if gated_from is not None and b_bits > 1 and (a_signed or b_signed or b_bits >= gated_from):
+        return {"gated": cells}
     if not a_signed and not b_signed:
-        cells = (a_bits - 1) * (b_bits - 1) if normalised else a_bits * (b_bits - 1)
         if b_bits == 1:
             return {"and": 0 if normalised else a_bits}
         if b_bits <= ROW_LIMIT:
@@ -189,17 +192,23 @@ def exact_product(a: ScalarFormat, b: ScalarFormat) -> Product:
     if isinstance(a, FixedPointFormat) and isinstance(b, FixedPointFormat):
         return Product(
             magnitude_bits=a.width + b.width, exponent_bits=0, exponent_signed=True, min_exponent=0, max_exponent=0,
-            scale=-a.fraction_bits - b.fraction_bits, is_integer=True,
-            terms=product_terms(a.width, b.width, a_signed=a.signed, b_signed=b.signed))
+            scale=-a.fraction_bits - b.fraction_bits, is_integer=True)
     x, y = decoded(a), decoded(b)
     lowest, highest = x.min_exponent + y.min_exponent, x.max_exponent + y.max_exponent
     return Product(
         magnitude_bits=(x.max_magnitude * y.max_magnitude).bit_length(),
         exponent_bits=range_bits(lowest, highest) if lowest < highest else 0, exponent_signed=lowest < 0,
         min_exponent=lowest,
-        max_exponent=highest, scale=x.scale + y.scale,
-        terms=product_terms(x.magnitude_bits, y.magnitude_bits,
-                            normalised=not x.leading_zeros and not y.leading_zeros and not x.zero_masks + y.zero_masks))
+        max_exponent=highest, scale=x.scale + y.scale)
+
+
+def exact_product_terms(a: ScalarFormat, b: ScalarFormat, *, fabric: Fabric) -> Terms:
+    """Return the work of multiplying the magnitudes of two codes, or the codes where both are fixed point."""
+    if isinstance(a, FixedPointFormat) and isinstance(b, FixedPointFormat):
+        return product_terms(a.width, b.width, fabric=fabric, a_signed=a.signed, b_signed=b.signed)
+    x, y = decoded(a), decoded(b)
+    return product_terms(x.magnitude_bits, y.magnitude_bits, fabric=fabric, normalised=not (
+        x.leading_zeros or y.leading_zeros or x.zero_masks or y.zero_masks))
 
 
 def range_bits(lowest: int, highest: int) -> int:

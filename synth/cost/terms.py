@@ -43,6 +43,7 @@ TERMS = {
     "rows": Term(text="adder bits of a product by rows", four=2, six=1.3),
     "columns": Term(text="partial products of a product by columns", four=3, six=1.2),
     "booth": Term(text="adder bits of a product by Booth recoding", four=2.5, six=1),
+    "gated": Term(text="adder bits of a product by rows that carry cells gate", four=1.1, six=1.3),
     "exponent": Term(text="adder bits of the exponents' sum", four=1, six=1),
     "normalise": Term(text="multiplexer bits that remove leading zeros", four=1.5, six=1),
     "top": Term(text="multiplexer bits that remove a product's last leading zero", four=1.5, six=1),
@@ -74,7 +75,7 @@ TERMS = {
 }
 """Every term, by name."""
 
-PRODUCT_TERMS = ("and", "rows", "columns", "booth")
+PRODUCT_TERMS = ("and", "rows", "columns", "booth", "gated")
 """Terms that a hard multiplier takes away."""
 
 

@@ -1,8 +1,9 @@
 """Tables of costs made by hand: circuits whose counts follow a known law."""
 
+from synth.cost.fabric import FABRICS
 from synth.cost.features import structure_of
 from synth.cost.point import Point
-from synth.cost.samples import LUT_INPUTS, Quantity
+from synth.cost.samples import Quantity
 from synth.cost.sources import sources_digest
 from synth.cost.table import Conditions, Measured, Table
 
@@ -13,8 +14,8 @@ FORMATS = ("minifloat_e2m1", "minifloat_e2m2", "minifloat_e3m1", "minifloat_e2m3
            "minifloat_e3m3", "minifloat_e4m2", "minifloat_e2m5", "minifloat_e3m4", "minifloat_e4m3", "minifloat_e5m2",
            "float8_e4m3fn", "int3", "int4", "int6", "int8", "posit<5,1>", "posit<8,0>", "posit<8,1>")
 
-COEFFICIENTS = {"sum": 1.5, "rows": 2.0, "columns": 3.0, "booth": 2.5, "shift": 0.9, "regime": 1.1, "unpack": 1.7,
-                "exponent": 1.0, "circuit": 4.0}
+COEFFICIENTS = {"sum": 1.5, "rows": 2.0, "columns": 3.0, "booth": 2.5, "gated": 1.3, "shift": 0.9, "regime": 1.1,
+                "unpack": 1.7, "exponent": 1.0, "circuit": 4.0}
 """Lookup tables for one of each term, in the law of :func:`lawful`; the others are free."""
 
 
@@ -37,7 +38,7 @@ def accumulators(formats=FORMATS):
 def law(point, target="ecp5"):
     """Return the lookup tables of a circuit by the law: a sum of multiples of its terms."""
     operation = point.operation()
-    terms = Quantity.LUT.terms(operation, lut_inputs=LUT_INPUTS[target], hard=0,
+    terms = Quantity.LUT.terms(operation, fabric=FABRICS[target], hard=0,
                                structure=structure_of(operation, target))
     return sum(COEFFICIENTS.get(name, 0) * amount for name, amount in terms.items())
 

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from sw.formats import CATALOG, FixedPointFormat, FloatingPointFormat, Specials, parse
+from synth.cost.fabric import FABRICS
 from synth.cost.features import (
     MODELLED,
     lookup_terms,
@@ -20,12 +21,12 @@ def operation(op, fmt, **further):
     return Point(op=op, fmt=fmt, **further).operation()
 
 
-def terms(op, fmt, *, hard=0, lut_inputs=4, **further):
-    return terms_of(operation(op, fmt, **further), hard=hard, lut_inputs=lut_inputs)
+def terms(op, fmt, *, hard=0, target="nexus", **further):
+    return terms_of(operation(op, fmt, **further), hard=hard, target=target)
 
 
-def terms_of(circuit, *, hard=0, lut_inputs=4):
-    return lookup_terms(circuit, lut_inputs=lut_inputs, hard=hard, structure=structure_of(circuit, None))
+def terms_of(circuit, *, hard=0, target="nexus"):
+    return lookup_terms(circuit, fabric=FABRICS[target], hard=hard, structure=structure_of(circuit, None))
 
 
 def test_every_tabulated_operation_is_modelled():
@@ -50,8 +51,8 @@ def test_every_format_of_the_catalog_has_features(name):
     for op, further in requests:
         for other in (None, "int4", "posit<6,1>"):
             circuit = operation(op, name, fmt_b=other, **further)
-            for lut_inputs in (4, 6):
-                found = terms_of(circuit, lut_inputs=lut_inputs)
+            for target in FABRICS:
+                found = terms_of(circuit, target=target)
                 assert set(found) <= set(TERMS)
                 assert all(amount > 0 for amount in found.values()), (op, other, found)
 

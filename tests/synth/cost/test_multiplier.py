@@ -3,9 +3,11 @@ import itertools
 
 import pytest
 
-from hw.arith.multiply import Multiplier, Structure
+from hw.arith.multiply import NARROW_SIGNIFICAND, Multiplier, Structure
 from sw.formats import parse
 from sw.reference import Multiplication
+from synth.cost import multiplier
+from synth.cost.fabric import FABRICS
 from synth.cost.multiplier import multiplier_terms, truth_tables
 
 NAMES = ("minifloat_e2m1", "minifloat_e1m2", "minifloat_e3m0", "minifloat_e2m5", "minifloat_e4m3", "float8_e5m2",
@@ -17,15 +19,15 @@ def model(a, b=None, result=None):
     return Multiplication(a=a, b=a if b is None else parse(b), result=a if result is None else parse(result))
 
 
-def terms_of(circuit, lut_inputs=4):
-    return multiplier_terms(circuit, lut_inputs=lut_inputs, structure=Multiplier.structures(circuit)[0].value)
+def terms_of(circuit, target="nexus"):
+    return multiplier_terms(circuit, fabric=FABRICS[target], structure=Multiplier.structures(circuit)[0].value)
 
 
 @pytest.mark.parametrize(("a", "b"), list(itertools.combinations_with_replacement(NAMES, 2)))
 def test_terms_are_those_of_the_structure(a, b):
     circuit = model(a, b, b)
     for structure in Multiplier.structures(circuit):
-        terms = multiplier_terms(circuit, lut_inputs=4, structure=structure.value)
+        terms = multiplier_terms(circuit, fabric=FABRICS["ice40"], structure=structure.value)
         assert (set(terms) == {"table"}) == (structure is Structure.TRUTH_TABLE)
         assert bool({"significand_table", "subnormal_table"} & set(terms)) == (
             structure is Structure.SIGNIFICAND_TABLES)
@@ -34,17 +36,18 @@ def test_terms_are_those_of_the_structure(a, b):
 
 
 def test_an_exact_product_of_fractions_is_no_table():
-    terms = multiplier_terms(model("float8_e4m3", None, "bfloat16"), lut_inputs=6, structure="significand-tables")
+    terms = multiplier_terms(model("float8_e4m3", None, "bfloat16"), fabric=FABRICS["xc7"],
+                             structure="significand-tables")
     assert "significand_table" not in terms
     assert terms["columns"]
 
 
 def test_tables_grow_with_the_fractions():
-    small, large = (multiplier_terms(model(name), lut_inputs=6, structure="significand-tables")
+    small, large = (multiplier_terms(model(name), fabric=FABRICS["xc7"], structure="significand-tables")
                     for name in ("float8_e5m2", "float8_e4m3"))
     assert (small["significand_table"], large["significand_table"]) == (3, 4)
     assert (small["subnormal_table"], large["subnormal_table"]) == (2, 12)
-    assert "subnormal_table" not in multiplier_terms(model("e4m3:subnormals=flushed"), lut_inputs=6,
+    assert "subnormal_table" not in multiplier_terms(model("e4m3:subnormals=flushed"), fabric=FABRICS["xc7"],
                                                      structure="significand-tables")
 
 
@@ -89,3 +92,11 @@ def test_flushed_results_are_not_aligned():
 def test_cut_places_are_rounded():
     assert terms_of(model("fixed<8,4>"))["round"] == 12
     assert "round" not in {name for name, value in terms_of(model("int8")).items() if value}
+
+
+def test_narrow_significands_take_the_form_that_suits_any_family():
+    assert multiplier.NARROW_SIGNIFICAND == NARROW_SIGNIFICAND
+    narrow, wide = (multiplier_terms(model(name), fabric=FABRICS["ecp5"], structure="normalise-operands")
+                    for name in ("float8_e4m3", "float8_e3m4"))
+    assert "gated" not in narrow
+    assert wide["gated"] == 16

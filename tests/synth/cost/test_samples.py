@@ -4,9 +4,9 @@ import pytest
 from sw.formats import parse
 from synth.cost.coordinates import COORDINATES, coordinates, register_bits
 from synth.cost.delays import DELAY_TERMS, delay_terms
+from synth.cost.fabric import FABRICS
 from synth.cost.point import Point
 from synth.cost.samples import (
-    LUT_INPUTS,
     Family,
     Quantity,
     circuit_name,
@@ -24,8 +24,8 @@ def operation(op, fmt, **further):
     return Point(op=op, fmt=fmt, **further).operation()
 
 
-def test_every_target_has_lookup_tables():
-    assert set(LUT_INPUTS) == set(TARGETS)
+def test_every_target_has_a_fabric():
+    assert set(FABRICS) == set(TARGETS)
 
 
 def test_coordinates_say_where_a_circuit_stands():
@@ -125,8 +125,10 @@ def test_unknown_values_are_left_out_of_a_fit():
     assert matrix.shape == (0, len(DELAY_TERMS))
 
 
-def test_targets_of_like_lookup_tables_share_features():
+def test_targets_of_like_cells_share_features():
     point = accumulators(["int8"])[0]
-    ecp5, ice40, xc7 = (sample(row(point, target, lut=9)) for target in ("ecp5", "ice40", "xc7"))
-    assert ecp5.vectors is ice40.vectors
-    assert xc7.vectors is not ecp5.vectors
+    ice40, gowin, ecp5, xc7, xcup = (sample(row(point, target, lut=9))
+                                     for target in ("ice40", "gowin", "ecp5", "xc7", "xcup"))
+    assert ice40.vectors is gowin.vectors
+    assert xc7.vectors is xcup.vectors
+    assert len({id(one.vectors) for one in (ice40, ecp5, xc7)}) == 3

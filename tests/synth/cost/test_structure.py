@@ -13,6 +13,7 @@ from hw.convert.grid import Addend
 from sw.formats import FixedPointFormat, parse
 from sw.reference.accumulator_width import product_grid
 from synth.cost import structure
+from synth.cost.fabric import FABRICS
 from synth.cost.structure import (
     decoded,
     exact_product,
@@ -23,6 +24,7 @@ from synth.cost.structure import (
     tree_bits,
     unpacking,
 )
+from synth.primitives import platform_of
 
 FLOATS = ["minifloat_e2m1", "minifloat_e1m3", "minifloat_e3m0", "minifloat_e4m3", "float8_e5m2", "float8_e4m3fn",
           "float8_e4m3fnuz", "minifloat_e3m2:subnormals=flushed", "bfloat16"]
@@ -122,7 +124,7 @@ def test_integers_are_not_shifted():
     (3, 3, (True, True), "booth"), (8, 8, (True, True), "booth"), (4, 8, (False, True), "booth"),
     (4, 8, (True, False), "booth"), (6, 3, (False, True), "booth")])
 def test_form_of_a_product_is_the_generators(a, b, signs, form, monkeypatch):
-    found = product_terms(a, b, a_signed=signs[0], b_signed=signs[1])
+    found = product_terms(a, b, fabric=None, a_signed=signs[0], b_signed=signs[1])
     assert list(found) == [form]
     taken = []
     for name in ("multiply_rows", "multiply_columns", "multiply_booth"):
@@ -138,15 +140,31 @@ def test_form_of_a_product_is_the_generators(a, b, signs, form, monkeypatch):
         assert found["booth"] == sum(map(len, chains))
 
 
+@pytest.mark.parametrize("target", FABRICS)
+@pytest.mark.parametrize("signs", [(False, False), (True, True), (False, True)])
+def test_gated_products_are_where_the_generator_has_them(target, signs, monkeypatch):
+    taken = []
+    for name in ("multiply_gated_rows", "multiply_gated_tree"):
+        real = getattr(integer_product, name)
+        monkeypatch.setattr(integer_product, name, lambda *args, real=real, **named: taken.append(1) or real(
+            *args, **named))
+    for a, b in [(2, 2), (3, 3), (5, 2), (4, 4), (8, 8), (11, 3)]:
+        taken.clear()
+        operands = [Signal(signed(bits) if sign else bits) for bits, sign in zip((a, b), signs, strict=True)]
+        integer_product.multiply_integers(Module(), *operands, platform=platform_of(target, dsp=False))
+        found = product_terms(a, b, fabric=FABRICS[target], a_signed=signs[0], b_signed=signs[1])
+        assert (list(found) == ["gated"]) == bool(taken), (a, b, found)
+
+
 def test_limits_are_the_generators():
     assert structure.ROW_LIMIT == integer_product.ROW_LIMIT
     assert structure.COLUMN_LIMIT == integer_product.COLUMN_LIMIT
 
 
 def test_known_top_bits_take_no_gates():
-    assert product_terms(3, 3, normalised=True) == {"rows": 4}
-    assert product_terms(3, 3) == {"rows": 6}
-    assert product_terms(1, 1, normalised=True) == {"and": 0}
+    assert product_terms(3, 3, fabric=FABRICS["xc7"], normalised=True) == {"rows": 4}
+    assert product_terms(3, 3, fabric=FABRICS["xc7"]) == {"rows": 6}
+    assert product_terms(1, 1, fabric=FABRICS["ecp5"], normalised=True) == {"and": 0}
 
 
 @pytest.mark.parametrize("widths", [[5], [5, 5], [4] * 3, [6, 2, 9, 9, 3], [7] * 8])
@@ -174,12 +192,13 @@ def test_normalising_shift_takes_the_longest_step_first():
 def test_few_bits_are_unpacked_by_tables():
     narrow, wide = parse("posit<4,0>"), parse("posit<8,0>")
     outputs = decoded(narrow).exponent_bits + decoded(narrow).magnitude_bits
-    assert unpacking(narrow, lut_inputs=4) == {"regime": outputs}
-    assert unpacking(wide, lut_inputs=4)["regime"] > unpacking(wide, lut_inputs=6)["regime"] - 1
-    assert unpacking(parse("int8"), lut_inputs=4) == {"negate": 8}
-    assert unpacking(parse("float8_e4m3fn"), lut_inputs=4, masks=True) == {"mask": 0, "unpack": 4, "special": 8}
+    assert unpacking(narrow, fabric=FABRICS["ecp5"]) == {"regime": outputs}
+    assert unpacking(wide, fabric=FABRICS["ecp5"])["regime"] > unpacking(wide, fabric=FABRICS["xc7"])["regime"] - 1
+    assert unpacking(parse("int8"), fabric=FABRICS["ecp5"]) == {"negate": 8}
+    assert unpacking(parse("float8_e4m3fn"), fabric=FABRICS["ecp5"], masks=True) == {
+        "mask": 0, "unpack": 4, "special": 8}
     flushed = parse("minifloat_e3m2:subnormals=flushed")
-    assert unpacking(flushed, lut_inputs=4, masks=True)["mask"] == 3
+    assert unpacking(flushed, fabric=FABRICS["ecp5"], masks=True)["mask"] == 3
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -187,4 +206,4 @@ def test_binary_point_makes_no_difference_to_an_operand(name):
     fmt = parse(name)
     if isinstance(fmt, FixedPointFormat):
         assert decoded(fmt).magnitude_bits == fmt.width
-        assert unpacking(fmt, lut_inputs=4) == {"negate": fmt.width if fmt.signed else 0}
+        assert unpacking(fmt, fabric=FABRICS["ecp5"]) == {"negate": fmt.width if fmt.signed else 0}
