@@ -11,7 +11,8 @@ from hw.convert.encode import encode, round_aligned
 from hw.convert.round import fraction_bits_needed
 from hw.pipeline import delay
 
-__all__ = ["TABLE_LIMIT", "code_of", "function_members", "require_structure", "suitable_structures", "table_of"]
+__all__ = ["TABLE_LIMIT", "code_of", "code_of_aligned", "function_members", "require_structure", "suitable_structures",
+           "table_of"]
 
 TABLE_LIMIT = 12
 """Most input bits of a truth table: its multiplexers double with each."""
@@ -117,6 +118,22 @@ def code_of(m, number, model, random, cycles):
     Value, ``model.result.width`` bits
     """
     aligned = align(m, number, model.result, fraction_bits_needed(model.rounding, model.random_bits))
+    return code_of_aligned(m, aligned, model, random, cycles)
+
+
+def code_of_aligned(m, aligned, model, random, cycles):
+    """Return the code of a number on the grid of the result: rounded, encoded.
+
+    Parameters
+    ----------
+    aligned : Aligned
+    m, model, random, cycles
+        As :func:`code_of` has them.
+
+    Returns
+    -------
+    Value, ``model.result.width`` bits
+    """
     aligned = aligned.delayed(m, cycles["align"])
     random = None if random is None else delay(m, random, cycles["align"], name="random_aligned")
     rounded = round_aligned(m, aligned, model.result, model.rounding, random).delayed(m, cycles["round"])

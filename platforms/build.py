@@ -130,7 +130,7 @@ def build_board(operator_factory: Callable[[], wiring.Component], board: Board, 
     progress.start(f"{board.name}: elaborating")
     top = BoardTop(operator_factory(), board, baud=baud)
     platform = board.create_platform()
-    platform.narrowgauge_family = board.target  # by which components find their smallest structures: see hw.recorded
+    platform.narrowgauge_family = board.target  # by which components find their recorded structures: see hw.recorded
     plan = platform.prepare(top, "top", emit_src=False)  # no paths of this machine
     constraints, mapped, bitstream = (folder / name for name in (
         "top" + flow.constraints, "mapped.json", "bitstream" + flow.suffix))

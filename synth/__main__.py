@@ -18,7 +18,7 @@ VERBS = {
     "native": "an operator as vector instructions: how many, how fast, and as a C header",
     "cost": "what an operator or a network costs: measured, or predicted with an interval",
     "sweep": "measure many operators side by side, resumably, into a table of costs",
-    "tune": "measure every structure of many operators, resumably, and record the smallest ones",
+    "tune": "measure every structure of many operators, resumably, and record the best ones",
     "explore": "accuracy against hardware cost: formats, techniques, mixed precision, the Pareto front",
     "papers": "reproduce the figures of published systems, beside ours",
     "bench": "compare with others: speed in one run, LUTs and Fmax beside those recorded",

@@ -5,7 +5,8 @@ from dataclasses import replace
 from amaranth.hdl import *
 from amaranth.lib import wiring
 
-from hw.accumulate.exact import ExactSum, RoundedSum, sum_registers
+from hw.accumulate.exact import ExactSum, RoundedSum
+from hw.accumulate.register_places import sum_registers
 from hw.accumulate.streamed import connect_streams, stream_members
 from hw.convert.grid import place_multiple_on_grid
 from hw.dot.block_dot_product import require_block_size
@@ -98,9 +99,10 @@ class BlockMultiplyAccumulator(wiring.Component):
     random_bits : int, bits
         How many random bits a stochastic rounding takes; 0 for every other mode.
     pipeline : int
-        Number of register stages, 0 to 64, beyond those behind the dot product and behind the sum. The first three go
-        behind the rounding, behind the shift onto the register's grid, and behind the products of the elements, in that
-        order of priority; any further ones stand at the output, for a tool that retimes.
+        Number of register stages, 0 to 64, beyond those behind the dot product and behind the sum. The first four go
+        behind the shift to the result's leading bit, behind that onto the register's grid, behind the products of the
+        elements, and behind the rounding, in that order of priority; any further ones stand at the output, for a tool
+        that retimes.
     hard_multiplier : bool
         Leave the products to the synthesizer, for DSP blocks, rather than build them from gates.
 

@@ -4,23 +4,27 @@ from amaranth.hdl import *
 from amaranth.lib import data, wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.accumulate.register_places import (
+    decoding_levels,
+    rounder_registers,
+    shifts_before_register,
+    sum_registers,
+)
 from hw.accumulate.streamed import connect_streams, input_layout, stream_members
-from hw.arith.exact_product import NO_FLAGS, Flags, may_be_special, multiply_vectors
+from hw.arith.exact_product import NO_FLAGS, Flags, decode_registered, may_be_special, multiply_vectors
 from hw.arith.exact_structure import exact_structures, require_exact_structure
 from hw.arith.integer_sum import add_addend, sum_addends
-from hw.convert.decode import decode
 from hw.convert.from_integer import round_sum
 from hw.convert.grid import place_signed_on_grid, with_zero_magnitude
 from hw.convert.number import named
-from hw.pipeline import delay, distribute, require_pipeline
+from hw.pipeline import delay, require_pipeline
 from hw.recorded import choose_structure
 from hw.shape import require_format
 from sw.formats import FixedPointFormat, OverflowPolicy, RoundingMode
 from sw.reference.accumulator_width import product_grid
 from sw.reference.emac import ExactMultiplyAccumulate
 
-__all__ = ["ExactMultiplyAccumulator", "ExactSum", "ExactSumRounder", "RoundedSum", "register_sum", "state_layout",
-           "sum_registers"]
+__all__ = ["ExactMultiplyAccumulator", "ExactSum", "ExactSumRounder", "RoundedSum", "register_sum", "state_layout"]
 
 _FLAGS = ("nan", "above", "below")
 
@@ -99,7 +103,8 @@ class ExactSum(wiring.Component):
     """The register of an exact sum, without rounding and without a handshake.
 
     Throughput is one transfer per cycle; ``latency`` cycles later its sum stands in ``state``. The products of a
-    transfer are summed by :func:`register_sum`.
+    transfer are summed by :func:`register_sum`. The register behind a product stands within its shift onto the grid,
+    where :func:`hw.accumulate.register_places.shifts_before_register` puts it.
 
     Parameters
     ----------
@@ -108,7 +113,7 @@ class ExactSum(wiring.Component):
     grid_registers : int
         Registers behind the shift onto the grid.
     operand_registers : int
-        Registers in front of the product.
+        Registers in front of the product, behind the decoding of posits.
     hard_multiplier : bool
         Leave the product of the significands to the synthesizer.
     structure : ExactStructure, optional
@@ -164,28 +169,31 @@ class ExactSum(wiring.Component):
                                      recorded=not self._hard_multiplier)
         grid = product_grid(model.a, model.b, every_code=True).refined(model.accumulator_exponent)
         width = min(grid.width, model.width)
-        a, b = ([delay(m, code, self._operand_registers, name=f"{operand}_{lane}")
-                 for lane, code in enumerate([codes] if model.lanes is None else codes)]
-                for codes, operand in ((self.i.a, "a"), (self.i.b, "b")))
+        a, b = ([codes] if model.lanes is None else list(codes) for codes in (self.i.a, self.i.b))
         products = multiply_vectors(m, model.a, a, model.b, b, hard_multiplier=self._hard_multiplier,
-                                    structure=structure, platform=platform)
+                                    structure=structure, platform=platform, cycles=self._operand_registers)
         addends, seen = [], None
-        for lane, product in enumerate(product.delayed(m, 1) for product in products):
-            addend = product.addend(m, exponent=model.accumulator_exponent, width=width, name=f"lane_{lane}")
+        for lane, product in enumerate(products):
+            ahead = 0 if product.number is None else shifts_before_register(
+                product.number, exponent=model.accumulator_exponent, width=model.width, platform=platform,
+                decoding=decoding_levels(model, self._operand_registers), grid_registers=self._grid_registers)
+            addend = product.addend(m, exponent=model.accumulator_exponent, width=width, name=f"lane_{lane}",
+                                    registered=ahead)
             addends.append(addend.delayed(m, self._grid_registers))
             seen = product.flags if seen is None else seen | product.flags
-        return sum_addends(m, addends, platform=platform, name="products"), seen.delayed(m, self._grid_registers)
+        return sum_addends(m, addends, platform=platform, name="products"), seen.delayed(m, 1 + self._grid_registers)
 
     def _preload(self, m, away, first):
         """What a sum starts from: the value of ``c``, or zero after a reset."""
         model = self._model
-        code = delay(m, self.i.c, away, name="c")
+        inside = min(away, not isinstance(model.c, FixedPointFormat))  # the last register, where it cuts a long way
+        code = delay(m, self.i.c, away - inside, name="c")
         preload = data.View(self._layout, Signal(self._layout, name="preload"))
         if isinstance(model.c, FixedPointFormat):
             places = -model.c.fraction_bits - model.accumulator_exponent
             value, flags = (code.as_signed() if model.c.signed else code) << places, NO_FLAGS
         else:
-            number = with_zero_magnitude(m, decode(m, model.c, code, normalised=False, name="c"), "c")
+            number = with_zero_magnitude(m, decode_registered(m, model.c, code, inside, "c"), "c")
             value = place_signed_on_grid(m, number, exponent=model.accumulator_exponent,
                                          width=model.width, name="c")
             flags = Flags.of(m, number, "c")
@@ -202,7 +210,7 @@ class ExactSumRounder(wiring.Component):
     ----------
     model : sw.reference.emac.ExactMultiplyAccumulate or sw.reference.block_accumulate.BlockMultiplyAccumulate
     registers : int
-        In the middle, behind the rounding.
+        In the middle: see :func:`hw.accumulate.register_places.rounder_registers`.
 
     Members
     -------
@@ -232,9 +240,11 @@ class ExactSumRounder(wiring.Component):
             m.d.comb += self.o.eq(delay(m, state.sum, self._registers, name="sum"))
             return m
         flags = Flags(**{name: state[name] if name in state.shape().members else C(0, 1) for name in _FLAGS})
-        m.d.comb += self.o.eq(round_sum(
-            m, state.sum, model.accumulator_exponent, model.cast, flags=flags, cycles=self._registers,
-            random=self.random if model.random_bits else None))
+        cycles = rounder_registers(model, self._registers)
+        m.d.comb += self.o.eq(delay(m, round_sum(
+            m, state.sum, model.accumulator_exponent, model.cast, flags=flags, cycles=cycles["round"],
+            leading_cycles=cycles["leading"], random=self.random if model.random_bits else None),
+            cycles["output"], name="code"))
         return m
 
 
@@ -246,8 +256,8 @@ class ExactMultiplyAccumulator(wiring.Component):
     transfers are framed, what becomes of NaNs and infinities, and how a sum of too many terms wraps.
 
     LUTs with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs / Xilinx 7, streams included: int8,
-    the register alone for 256 terms, 130 / 136 / 65; fixed<8,4>, with a result of the same format for 16 terms,
-    138 / 144 / 71. :class:`hw.arith.exact_structure.ExactStructure` has the registers of floats.
+    the register alone for 256 terms, 102 / 102 / 65; fixed<8,4>, with a result of the same format for 16 terms,
+    131 / 131 / 75. :class:`hw.arith.exact_structure.ExactStructure` has the registers of floats.
 
     What it took, for the register of minifloat_e4m3: clearing it ahead, without a reset of its own, which had left the
     clearing a LUT for every bit (234 / 240 / 183 before, 189 / 195 / 142 after); the sum written as a difference,
@@ -274,9 +284,10 @@ class ExactMultiplyAccumulator(wiring.Component):
     random_bits : int, bits
         How many random bits a stochastic rounding takes; 0 for every other mode.
     pipeline : int
-        Number of register stages, 0 to 64, beyond those behind the product and behind the sum. The first three go
-        behind the rounding, behind the shift onto the register's grid, and in front of the product, in that order of
-        priority; any further ones stand at the output, for a tool that retimes.
+        Number of register stages, 0 to 64, beyond those behind the product and behind the sum. The first four go
+        behind the shift to the result's leading bit, behind that onto the register's grid, in front of the product
+        (there behind the decoding of posits), and behind the rounding, in that order of priority; any further ones
+        stand at the output, for a tool that retimes. See :mod:`hw.accumulate.register_places`.
     structure : ExactStructure, optional
         By default, the smallest one recorded for the device family (:mod:`hw.recorded`), else the first one.
     hard_multiplier : bool
@@ -358,11 +369,6 @@ class ExactMultiplyAccumulator(wiring.Component):
         return m
 
 
-def sum_registers(model, pipeline, cuts):
-    """Return how many of ``pipeline`` registers stand behind the rounding, at each cut of a sum, and at the output."""
-    return {"round": 0, **distribute(pipeline, cuts if model.result is None else ("round", *cuts))}
-
-
 class RoundedSum(wiring.Component):
     """Sum and rounding, with the members that :func:`hw.accumulate.streamed.connect_streams` asks for.
 
@@ -371,7 +377,7 @@ class RoundedSum(wiring.Component):
     sum_ : ExactSum
         Becomes the submodule ``sum``.
     cycles : dict of str to int
-        Registers behind the rounding, ``round``, and behind the code, ``output``.
+        Registers within the rounding unit, ``rounder``, and behind the code, ``output``.
     """
 
     def __init__(self, sum_, cycles):
@@ -383,7 +389,7 @@ class RoundedSum(wiring.Component):
         m = Module()
         model, cycles = self._sum.model, self._cycles
         m.submodules.sum = sum_ = self._sum
-        m.submodules.rounder = rounder = ExactSumRounder(model, registers=cycles["round"])
+        m.submodules.rounder = rounder = ExactSumRounder(model, registers=cycles["rounder"])
         m.d.comb += [sum_.valid.eq(self.valid), sum_.i.eq(self.i), rounder.state.eq(sum_.state)]
         if model.random_bits:
             m.d.comb += rounder.random.eq(delay(m, self.i.random, sum_.latency, name="random"))

@@ -5,17 +5,25 @@ from functools import partial
 
 from amaranth.hdl import *
 
+from hw.arith.digit_product import multiply_shifted_digits
 from hw.arith.exact_structure import ExactStructure
 from hw.arith.gated_rows import gates_sums
-from hw.arith.integer_product import multiply_digits, multiply_integers, multiply_looked_up, multiply_pair
+from hw.arith.integer_product import (
+    multiply_digit,
+    multiply_digits,
+    multiply_integers,
+    multiply_looked_up,
+    multiply_pair,
+)
 from hw.arith.number_product import multiply
-from hw.convert.decode import decode
+from hw.convert.decode import decode, unpack_float
 from hw.convert.grid import Addend, place_on_grid, place_signed_on_grid, with_zero_magnitude
 from hw.convert.number import Number, named
 from hw.pipeline import delay
-from sw.formats import FixedPointFormat
+from sw.formats import FixedPointFormat, PositFormat
 
-__all__ = ["NO_FLAGS", "ExactProduct", "Flags", "may_be_special", "multiply_codes", "multiply_vectors"]
+__all__ = ["NO_FLAGS", "ExactProduct", "Flags", "decode_registered", "may_be_special", "multiply_codes",
+           "multiply_vectors"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,16 +114,45 @@ class ExactProduct:
                                     chain=not self.structure.early,
                                     by_multiplexers=self.structure is ExactStructure.SELECT_BLOCKS)
 
-    def addend(self, m, *, exponent, width, name):
-        """Place the product on the grid of a sum: see :func:`hw.convert.grid.place_on_grid`."""
+    def addend(self, m, *, exponent, width, name, registered=None):
+        """Place the product on the grid of a sum, with a register or without: see
+        :func:`hw.convert.grid.place_on_grid`."""
         if self.integer is not None:
-            return Addend(value=self.signed_integer(m, exponent=exponent, width=width, name=name), carry=C(0, 1))
+            product = self if registered is None else self.delayed(m, 1)
+            return Addend(value=product.signed_integer(m, exponent=exponent, width=width, name=name), carry=C(0, 1))
         return place_on_grid(m, self.number, exponent=exponent, width=width, name=name,
-                             early=self.structure.early)
+                             early=self.structure.early, registered=registered)
+
+
+def decode_registered(m, fmt, code, cycles, name):
+    """Unpack a code as :func:`hw.convert.decode.decode` does without normalising, by way of registers.
+
+    They stand behind the decoding of a posit, which takes long, and in front of that of another format, which is wider
+    behind it.
+
+    Parameters
+    ----------
+    m : Module
+    fmt : FloatingPointFormat, FixedPointFormat or PositFormat
+    code : Value
+    cycles : int
+        Registers.
+    name : str
+        Prefix of the signals' names.
+
+    Returns
+    -------
+    Number
+    """
+    if not isinstance(fmt, PositFormat):
+        return decode(m, fmt, delay(m, code, cycles, name=name), normalised=False, name=name)
+    number = decode(m, fmt, code, normalised=False, name=name)
+    fraction = delay(m, number.magnitude[:-1], cycles, name=f"{name}_fraction")
+    return replace(number.delayed(m, cycles), magnitude=Cat(fraction, C(1, 1)))
 
 
 def multiply_codes(m, a_format, a, b_format, b, *, hard_multiplier, name, structure=ExactStructure.INVERT_LATE,
-                   platform=None):
+                   platform=None, cycles=0):
     """Return the exact product of two codes.
 
     Parameters
@@ -131,16 +168,19 @@ def multiply_codes(m, a_format, a, b_format, b, *, hard_multiplier, name, struct
         Of no effect on products of fixed point.
     platform : object, optional
         For the form of the product that suits its family: see :func:`hw.arith.integer_product.multiply_integers`.
+    cycles : int
+        Registers of the operands: see :func:`decode_registered`.
 
     Returns
     -------
     ExactProduct
     """
     if isinstance(a_format, FixedPointFormat) and isinstance(b_format, FixedPointFormat):
-        x, y = _integer(a_format, a), _integer(b_format, b)
+        x, y = (_integer(fmt, delay(m, code, cycles, name=f"{name}_{operand}"))
+                for fmt, code, operand in ((a_format, a, "a"), (b_format, b, "b")))
         return _fixed_product(a_format, b_format, structure, multiply_integers(
             m, x, y, hard_multiplier=hard_multiplier, platform=platform, name=f"{name}_product"))
-    x, y = (decode(m, fmt, code, normalised=False, name=f"{name}_{operand}")
+    x, y = (decode_registered(m, fmt, code, cycles, f"{name}_{operand}")
             for fmt, code, operand in ((a_format, a, "a"), (b_format, b, "b")))
     product = multiply(m, x, y, None, hard_multiplier, multiply_magnitudes=(
         partial(multiply_integers, platform=platform) if hard_multiplier else _product_of(structure, x, y, platform)))
@@ -152,19 +192,26 @@ def multiply_codes(m, a_format, a, b_format, b, *, hard_multiplier, name, struct
         infinite = a_format.has_infinity or b_format.has_infinity
         infinity = named(m, product.infinity & ~product.nan, f"{name}_infinite") if infinite else C(0, 1)
         flags = Flags.of(m, replace(product, infinity=infinity), name)
+    if structure is ExactStructure.SHIFTED_DIGITS and not hard_multiplier:
+        x, y = (with_zero_magnitude(m, unpack_float(m, fmt, delay(m, code, cycles, name=operand), f"{name}_{operand}"),
+                                    f"{name}_{operand}")
+                for fmt, code, operand in ((a_format, a, "a"), (b_format, b, "b")))
+        return ExactProduct(
+            number=None, integer=multiply_shifted_digits(m, y, x, product.sign, name), flags=flags,
+            exponent=x.scale + y.scale + x.min_exponent + y.min_exponent, structure=structure)
     number = replace(with_zero_magnitude(m, product, name), zero=C(0, 1), infinity=C(0, 1), nan=C(0, 1))
     return ExactProduct(number=number, integer=None, exponent=0, flags=flags, structure=structure)
 
 
 def multiply_vectors(m, a_format, a, b_format, b, *, hard_multiplier, structure=ExactStructure.INVERT_LATE,
-                     platform=None):
+                     platform=None, cycles=0):
     """Return exact products whose sum is the dot product of two vectors of codes, one a lane, or one for two lanes.
 
     Parameters
     ----------
     a, b : sequence of Value
         As many codes each.
-    m, a_format, b_format, hard_multiplier, structure, platform
+    m, a_format, b_format, hard_multiplier, structure, platform, cycles
         As :func:`multiply_codes` has them.
 
     Returns
@@ -176,13 +223,14 @@ def multiply_vectors(m, a_format, a, b_format, b, *, hard_multiplier, structure=
         single = len(a) & ~1
         wide, narrow = ((a_format, a), (b_format, b))[::1 if a_format.width >= b_format.width else -1]
         for lane in range(0, single, 2):
-            multiplicands, multipliers = ([_integer(fmt, code) for code in codes[lane:lane + 2]]
-                                          for fmt, codes in (wide, narrow))
+            multiplicands, multipliers = (
+                [_integer(fmt, delay(m, code, cycles, name=f"lanes_{lane}")) for code in codes[lane:lane + 2]]
+                for fmt, codes in (wide, narrow))
             products.append(_fixed_product(a_format, b_format, structure, multiply_pair(
                 m, multiplicands, multipliers, platform=platform, name=f"lanes_{lane}_product")))
     return products + [
         multiply_codes(m, a_format, a[lane], b_format, b[lane], hard_multiplier=hard_multiplier, name=f"lane_{lane}",
-                       structure=structure, platform=platform) for lane in range(single, len(a))]
+                       structure=structure, platform=platform, cycles=cycles) for lane in range(single, len(a))]
 
 
 def _integer(fmt, code):
@@ -213,6 +261,8 @@ def _product_of(structure, x, y, platform):
     widths = {len(x.magnitude), len(y.magnitude)}
     if structure is ExactStructure.TABLES:
         product = multiply_looked_up
+    elif structure is ExactStructure.DIGITS:
+        product = multiply_digit
     elif (structure.early and widths == {4} and x.leading_zeros and y.leading_zeros
           and not gates_sums(platform)):
         product = multiply_digits  # a constant top bit would take gates away from columns, not from digits

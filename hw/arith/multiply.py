@@ -8,13 +8,15 @@ from amaranth.hdl import *
 from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
+from hw.arith.anticipated_product import align_product, suits_anticipation
 from hw.arith.integer_product import multiply_integers
+from hw.arith.marked_product import align_marked, suits_mark
 from hw.arith.number_product import multiply
-from hw.arith.rounded_product import multiply_rounded, suits_tables
+from hw.arith.rounded_product import multiply_rounded, suits_selection, suits_tables
 from hw.convert.decode import decode, has_leading_zeros
 from hw.convert.encode import encode
 from hw.convert.integer import encode_integer, round_integer
-from hw.function import code_of, require_structure, suitable_structures, table_of
+from hw.function import code_of, code_of_aligned, require_structure, suitable_structures, table_of
 from hw.pipeline import delay, distribute, require_pipeline
 from hw.recorded import choose_structure
 from hw.shape import require_format
@@ -30,6 +32,15 @@ are known, a family's own short carry chains are placed in more cells than they 
 ECP5, placed: 129 LUTs at 54 MHz, against 123 at 65; with 5 bits, float8_e3m4 takes 132 at 58, against 149 at 52)."""
 
 
+BRANCHING_SIGNIFICAND = 5
+"""Bits of the narrower significand from which on a product of gated rows has fewer adders on the way in branches."""
+
+
+COUNTED_FRACTION = 7
+"""Bits of the shorter fraction from which on counting leading zeros in the operands was the smallest way on most
+families, and the fastest one on all: the measurements are with :func:`default_structure`."""
+
+
 class Structure(Enum):
     """Where a multiplier removes the leading zeros of subnormal numbers and integers, and how it rounds."""
 
@@ -40,8 +51,22 @@ class Structure(Enum):
     SIGNIFICAND_TABLES = "significand-tables"
     """In each operand; the rounded product of their significands is looked up. For floats of at most 6 fraction bits
     together, and rounding modes that do not ask for the sign."""
+    SELECT_EXPONENT = "select-exponent"
+    """In each operand; the product is not rounded, and its top bit, which comes early, selects the exponent. For floats
+    whose result has room for every bit of the product, of at most 3 fraction bits each. LUTs and MHz of minifloat_e4m3
+    without subnormal numbers to bfloat16: 47 at 138 on iCE40, 51 at 180 on ECP5, where significand tables take 41 at
+    91, and 51 at 131."""
     TRUTH_TABLE = "truth-table"
     """Nowhere: each bit of the result is looked up. At most 12 bits of operands and random bits together."""
+    COUNT_IN_OPERANDS = "count-in-operands"
+    """After the product, by as many places as are counted in the operands, which is known before the product is; that
+    one has few adders on the way. For floats."""
+    MARK_PRODUCT = "mark-product"
+    """After the product, in which the exponents mark how far at most. For floats, subnormal numbers among the results,
+    none of whose products lies below their grid: of two exponent bits, say."""
+    BALANCED = "balanced"
+    """In each operand; the product has few adders on the way, for a few more of them. For significands of at least 5
+    bits, where neither :attr:`COUNT_IN_OPERANDS` nor :attr:`MARK_PRODUCT` applies."""
 
 
 class Multiplier(wiring.Component):
@@ -111,7 +136,11 @@ class Multiplier(wiring.Component):
         self._model = Multiplication(a=a, b=b, result=result, rounding=rounding, overflow=overflow,
                                      random_bits=_integer("Random bit count", random_bits))
         self._structure = require_structure(structure, Structure, self._model)
-        if self._structure is Structure.SIGNIFICAND_TABLES and not suits_tables(a, b, result, rounding):
+        suits = {Structure.SIGNIFICAND_TABLES: suits_tables(a, b, result, rounding),
+                 Structure.SELECT_EXPONENT: suits_selection(a, b, result, rounding),
+                 Structure.COUNT_IN_OPERANDS: suits_anticipation(a, b, result),
+                 Structure.MARK_PRODUCT: suits_mark(a, b, result)}
+        if not suits.get(self._structure, True):
             raise ValueError(f"Structure must be another one for {a.name} by {b.name} to {result.name} with "
                              f"{rounding.value} rounding, not {self._structure}")
         self._pipeline = require_pipeline(pipeline)
@@ -130,6 +159,14 @@ class Multiplier(wiring.Component):
                            else Structure.NORMALISE_OPERANDS)
         if suits_tables(model.a, model.b, model.result, model.rounding):
             offered.append(Structure.SIGNIFICAND_TABLES)
+        if suits_selection(model.a, model.b, model.result, model.rounding):
+            offered.append(Structure.SELECT_EXPONENT)
+        if suits_mark(model.a, model.b, model.result):
+            offered.append(Structure.MARK_PRODUCT)
+        elif suits_anticipation(model.a, model.b, model.result):
+            offered.append(Structure.COUNT_IN_OPERANDS)
+        elif min(map(_significand_bits, (model.a, model.b))) >= BRANCHING_SIGNIFICAND:
+            offered.append(Structure.BALANCED)
         return suitable_structures(offered, model, first=first)
 
     @property
@@ -192,48 +229,61 @@ class Multiplier(wiring.Component):
         match self._chosen(platform):
             case Structure.TRUTH_TABLE:
                 code = delay(m, table_of(m, self), self._pipeline, name="code")
-            case Structure.SIGNIFICAND_TABLES:
-                code = self._tables(m, platform)
+            case Structure.SIGNIFICAND_TABLES | Structure.SELECT_EXPONENT as structure:
+                code = self._tables(m, platform, selected=structure is Structure.SELECT_EXPONENT)
+            case Structure.COUNT_IN_OPERANDS:
+                code = self._aligned_product(m, platform, align_product)
+            case Structure.MARK_PRODUCT:
+                code = self._aligned_product(m, platform, align_marked)
             case structure:
-                normalised = structure is Structure.NORMALISE_OPERANDS
-                code = (self._fixed_product(m, platform) if _all_fixed(self._model)
-                        else self._product(m, platform, normalised=normalised))
+                form = partial(multiply_integers, platform=platform, balanced=structure is Structure.BALANCED)
+                normalised = structure is not Structure.NORMALISE_PRODUCT
+                code = (self._fixed_product(m, form) if _all_fixed(self._model)
+                        else self._product(m, form, normalised=normalised))
         m.d.comb += self.o.eq(code)
         return m
 
     def _chosen(self, platform):
         suitable = self.structures(self._model)
         if self._hard_multiplier:  # tables leave nothing to multiply
-            suitable = tuple(item for item in suitable if item is not Structure.SIGNIFICAND_TABLES)
+            tables = (Structure.SIGNIFICAND_TABLES, Structure.SELECT_EXPONENT)
+            suitable = tuple(item for item in suitable if item not in tables)
         return choose_structure(self._structure, suitable, self._model, platform, recorded=not self._hard_multiplier)
 
-    def _product(self, m, platform, *, normalised):
+    def _product(self, m, form, *, normalised):
         """Sign, magnitude and exponent apart: some format is a float or a posit."""
         cycles = distribute(self._pipeline, ("product", "align", "round", "unpack"))
         a, b = (decode(m, fmt, code, normalised=normalised, name=name).delayed(m, cycles["unpack"])
                 for fmt, code, name in ((self.a_format, self.a, "a"), (self.b_format, self.b, "b")))
         narrow = normalised and max(a.magnitude_bits, b.magnitude_bits) <= NARROW_SIGNIFICAND
         if narrow and not self._hard_multiplier:
-            platform = None
-        exact = multiply(m, a, b, self.result_format, self._hard_multiplier,
-                         multiply_magnitudes=partial(multiply_integers, platform=platform))
+            form = multiply_integers
+        exact = multiply(m, a, b, self.result_format, self._hard_multiplier, multiply_magnitudes=form)
         exact = exact.delayed(m, cycles["product"])
         random = self._random(m, cycles["unpack"] + cycles["product"])
         return code_of(m, exact, self._model, random, cycles)
 
-    def _tables(self, m, platform):
+    def _aligned_product(self, m, platform, align):
+        """All formats are floats, and the product comes on the grid of the result."""
+        cycles = distribute(self._pipeline, ("product", "align", "round", "unpack"))
+        aligned = align(m, self._model, self.a, self.b, cycles, hard_multiplier=self._hard_multiplier,
+                        platform=platform)
+        random = self._random(m, cycles["unpack"] + cycles["product"])
+        return code_of_aligned(m, aligned, self._model, random, cycles)
+
+    def _tables(self, m, platform, *, selected):
         """Sign, significand and exponent apart: all formats are floats."""
         cycles = distribute(self._pipeline, ("product", "round", "unpack"))
-        rounded = multiply_rounded(m, self._model, self.a, self.b, cycles, platform=platform)
+        rounded = multiply_rounded(m, self._model, self.a, self.b, cycles, platform=platform, selected=selected)
         code = encode(m, rounded.delayed(m, cycles["round"]), self.result_format, self.rounding, self.overflow)
         return delay(m, code, cycles["output"], name="code")
 
-    def _fixed_product(self, m, platform):
+    def _fixed_product(self, m, form):
         """All three formats are fixed point: the exact product in two's complement, shifted by a constant."""
         cycles = distribute(self._pipeline, ("product", "round"))
         a, b = (code.as_signed() if fmt.signed else code
                 for fmt, code in ((self.a_format, self.a), (self.b_format, self.b)))
-        exact = multiply_integers(m, a, b, hard_multiplier=self._hard_multiplier, platform=platform)
+        exact = form(m, a, b, hard_multiplier=self._hard_multiplier)
         exact = delay(m, exact, cycles["product"], name="product")
         places = self.a_format.fraction_bits + self.b_format.fraction_bits - self.result_format.fraction_bits
         integer = round_integer(m, exact, places, self.rounding, self._random(m, cycles["product"]))
@@ -247,7 +297,8 @@ class Multiplier(wiring.Component):
 def default_structure(a, b, result, random_bits=0, *, rounding=RoundingMode.NEAREST_EVEN):
     """Return the structure that is used where none is given: the smallest one measured, or the closest case to it.
 
-    LUTs with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs / Xilinx 7, ``*`` the choice:
+    LUTs with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs / Xilinx 7, ``*`` the choice, unless
+    it is in the table below:
 
     ===================================  ==================  =================  ==================  =============
     operands and result                  normalise operands  normalise product  significand tables  truth table
@@ -266,7 +317,7 @@ def default_structure(a, b, result, random_bits=0, *, rounding=RoundingMode.NEAR
     float8_e5m2, flushed, to infinity    59 / 55 / 38                           40 / 41 / 26 *
     minifloat_e4m3, absent, to bfloat16  49 / 57 / 33                           47 / 56 / 32 *
     minifloat_e2m5                       150 / 165 / 94      119 / 136 / 79 *
-    float16                              466 / 496 / 296     425 / 473 / 282 *
+    float16                              466 / 496 / 296     425 / 473 / 282
     float8_e4m3fn by int4                82 / 82 / 58 *      92 / 100 / 70
     int8 by int8 to float16              205 / 223 / 147 *   230 / 242 / 143
     posit<3,0>                           14 / 11 / 7 *                                              15 / 18 / 3
@@ -286,6 +337,18 @@ def default_structure(a, b, result, random_bits=0, *, rounding=RoundingMode.NEAR
 
     Flushed and absent are the subnormal numbers. A posit is unpacked with its significand normalised in either
     structure.
+
+    With the products of each family, and MHz on iCE40 / ECP5, what :attr:`Structure.COUNT_IN_OPERANDS` takes, beside
+    the smaller one of the first two structures:
+
+    =====================  ==================================  ==================================
+    operands and result    count in operands                   normalise operands or product
+    =====================  ==================================  ==================================
+    float16, to infinity   376 / 349 / 232, 42 / 44 MHz *      361 / 396 / 259, 24 / 34 MHz
+    bfloat16               284 / 269 / 187, 45 / 49 MHz *      272 / 288 / 198, 32 / 46 MHz
+    minifloat_e5m9         312 / 309 / 198, 47 / 49 MHz *      297 / 325 / 213, 26 / 37 MHz
+    float8_e3m4            122 / 117 / 89, 69 / 66 MHz         118 / 123 / 84, 48 / 52 MHz *
+    =====================  ==================================  ==================================
     """
     posits = any(isinstance(fmt, PositFormat) for fmt in (a, b, result))
     tiny = 4 if any(isinstance(fmt, FloatingPointFormat) for fmt in (a, b, result)) else 3
@@ -295,12 +358,20 @@ def default_structure(a, b, result, random_bits=0, *, rounding=RoundingMode.NEAR
     if isinstance(result, FixedPointFormat):
         return Structure.NORMALISE_PRODUCT  # fixed point needs no normalised significand
     zeros = [fmt for fmt in (a, b) if has_leading_zeros(fmt)]
+    if (suits_anticipation(a, b, result) and min(fmt.fraction_bits for fmt in floats) >= COUNTED_FRACTION
+            and min(fmt.exponent_bits for fmt in floats) > 2):  # else the zeros of both have to be counted
+        return Structure.COUNT_IN_OPERANDS
     if len(floats) == 2 and zeros and ((max(fmt.exponent_bits for fmt in floats) <= 2 and not posits)
                                        or min(fmt.fraction_bits for fmt in floats) >= 10):
         return Structure.NORMALISE_PRODUCT
     if suits_tables(a, b, result, rounding) and all(fmt.fraction_bits <= 2 for fmt in zeros):
         return Structure.SIGNIFICAND_TABLES
     return Structure.NORMALISE_OPERANDS
+
+
+def _significand_bits(fmt):
+    return (fmt.width if isinstance(fmt, FixedPointFormat) else
+            fmt.significand_bits if isinstance(fmt, PositFormat) else fmt.fraction_bits + 1)
 
 
 def _all_fixed(model):

@@ -5,7 +5,8 @@ from fractions import Fraction
 
 from amaranth.hdl import *
 
-from hw.arith.integer_product import multiply_integers
+from hw.arith.gated_tree import suits_tree
+from hw.arith.integer_product import MAX_LOOKED_UP, multiply_integers, multiply_looked_up
 from hw.arith.number_product import add_constant, product_flags
 from hw.arith.truth_table import truth_table
 from hw.convert.decode import decode, unpack_float
@@ -14,7 +15,7 @@ from hw.convert.number import Number, named
 from hw.pipeline import delay
 from sw.formats import FloatingPointFormat, RoundingMode, Subnormals, rounds_up
 
-__all__ = ["multiply_rounded", "suits_tables"]
+__all__ = ["multiply_rounded", "suits_selection", "suits_tables"]
 
 TABLE_BITS = 6
 """Most fraction bits of both operands together: inputs of the tables."""
@@ -36,7 +37,19 @@ def suits_tables(a, b, result, rounding):
             and result.fraction_bits > 0 and a.fraction_bits + b.fraction_bits <= TABLE_BITS and rounding in MODES)
 
 
-def multiply_rounded(m, model, a, b, cycles, *, platform=None):
+def suits_selection(a, b, result, rounding):
+    """Whether :func:`multiply_rounded` can select the exponent: the result has room for every bit of the product.
+
+    Parameters
+    ----------
+    a, b, result : FloatingPointFormat, FixedPointFormat or PositFormat
+    rounding : RoundingMode
+    """
+    return (suits_tables(a, b, result, rounding) and max(a.fraction_bits, b.fraction_bits) < MAX_LOOKED_UP
+            and a.fraction_bits + b.fraction_bits < result.fraction_bits)
+
+
+def multiply_rounded(m, model, a, b, cycles, *, platform=None, selected=False):
     """Return the product of two floats, rounded.
 
     Let P be the product of the normalised significands, 1 <= P < 4, and x the exponent field that the rounded product
@@ -55,6 +68,9 @@ def multiply_rounded(m, model, a, b, cycles, *, platform=None):
         Registers after ``"unpack"`` and ``"product"``.
     platform : object, optional
         For the form of a product that is not rounded: see :func:`hw.arith.integer_product.multiply_integers`.
+    selected : bool
+        Whether the exponent is incremented in gates, which wait for nothing but the product's top bit, and this bit
+        comes early: for what :func:`suits_selection`.
 
     Returns
     -------
@@ -64,8 +80,8 @@ def multiply_rounded(m, model, a, b, cycles, *, platform=None):
     a, b = (_operand(m, tables, operand, code, name).delayed(m, cycles["unpack"])
             for operand, code, name in ((model.a, a, "a"), (model.b, b, "b")))
     fractions = named(m, Cat(a.fraction, b.fraction), "fractions")
-    normal = tables.normal(m, platform, a.fraction, b.fraction, fractions)
-    field, beyond = _field(m, tables, a, b, normal[-1])
+    normal = (tables.selected if selected else tables.normal)(m, platform, a.fraction, b.fraction, fractions)
+    field, beyond = _field(m, tables, a, b, normal[-1], in_gates=selected)
     number = replace(a.number, **product_flags(m, a.number, b.number))
     fractions, normal, field, beyond = (delay(m, value, cycles["product"], name=name) for value, name in (
         (fractions, "fractions"), (normal, "normal"), (field, "field"), (beyond, "beyond")))
@@ -73,10 +89,16 @@ def multiply_rounded(m, model, a, b, cycles, *, platform=None):
     if fmt.subnormals is Subnormals.SUPPORTED and tables.lowest < 1:
         field = field if field.shape().signed else Cat(field, C(0, 1))
         code, masked = tables.with_subnormals(m, fractions, normal[:-1], field, number.zero), True
+    elif selected and not field.shape().signed and model.a.subnormals is model.b.subnormals is Subnormals.ABSENT:
+        # Zero is the one code without a leading one, and its fraction 0: the lowest places are those of the other one.
+        low = fmt.fraction_bits - max(model.a.fraction_bits, model.b.fraction_bits)
+        high = Cat(normal[low:-1], field)
+        code, masked = Cat(normal[:low], high & (~number.zero).replicate(len(high))), True
     else:
         code, masked = Cat(normal[:-1], field), False
         code = code.as_signed() if field.shape().signed else code
-    return Rounded(code=named(m, code, "rounded"), beyond=beyond, zero_is_zero=masked, number=number)
+    return Rounded(code=named(m, code, "rounded"), beyond=beyond, zero_is_zero=masked, number=number,
+                   compared=selected and tables.highest < tables.highest_of_result)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +143,7 @@ def _operand(m, tables, fmt, code, name):
     return _Operand(fraction=fraction, lower=lower, number=replace(number, min_exponent=0))
 
 
-def _field(m, tables, a, b, increment):
+def _field(m, tables, a, b, increment, *, in_gates):
     """Return the rounded product's exponent field x, signed where it may lie below zero, and whether it overflows.
 
     It is counted from a power of two below zero, so that it has no sign and, most often, needs no constant.
@@ -139,8 +161,17 @@ def _field(m, tables, a, b, increment):
         # What would need one more bit overflows anyway.
         counted, beyond = Signal(len(total), name="counted_field"), named(m, total[-2:].all(), "beyond")
     m.d.comb += [sum_.eq(_after(first, C(1, 1)) + _after(second, not_lower)), total.eq(sum_[1:]),
-                 counted.eq(total + increment)]
+                 counted.eq(_incremented(m, total, increment) if in_gates else total + increment)]
     return named(m, add_constant(m, counted, -base, "field"), "field"), beyond
+
+
+def _incremented(m, total, increment):
+    """Return a sum that is one more where ``increment`` is up, which no more than two gates wait for."""
+    bits, ones = [], C(1, 1)
+    for place, bit in enumerate(total):
+        bits.append(bit ^ (ones & increment))
+        ones = named(m, ones & bit, f"ones_up_to_{place}")
+    return Cat(*bits, ones & increment)
 
 
 def _after(value, place):
@@ -198,10 +229,27 @@ class _Tables:
         padding = self._bits - self._a_bits - self._b_bits - 1
         if padding >= 0:  # nothing is rounded
             product = multiply_integers(m, Cat(a, C(1, 1)), Cat(b, C(1, 1)), platform=platform)
-            fraction = Mux(product[-1], product[:-1], product[:-1] << 1)[:len(product) - 1]
-            return named(m, Cat(C(0, padding), fraction, product[-1]), "normal")
+            return self._shifted(m, product, product[-1])
         return self._table(m, fractions, [self._normal(product) for product in self._products], self._bits + 1,
                            "normal")
+
+    def selected(self, m, platform, a, b, fractions):
+        """Return what :meth:`normal` does for a product that is not rounded, its top bit early.
+
+        Where the adders of the product are gated, a table is faster than they are; elsewhere two smaller tables and
+        one adder make the product, whose top bit is as early.
+        """
+        a, b = Cat(a, C(1, 1)), Cat(b, C(1, 1))
+        if not suits_tree(platform):
+            product = multiply_looked_up(m, a, b)
+            return self._shifted(m, product, product[-1])
+        top = self._table(m, fractions, [product >= 2 for product in self._products], 1, "top")
+        return self._shifted(m, multiply_integers(m, a, b, platform=platform), top)
+
+    def _shifted(self, m, product, top):
+        padding = self._bits - self._a_bits - self._b_bits - 1
+        fraction = Mux(top, product[:-1], product[:-1] << 1)[:len(product) - 1]
+        return named(m, Cat(C(0, padding), fraction, top), "normal")
 
     def with_subnormals(self, m, fractions, normal, field, zero):
         """Return the number of the code, 0 for a zero. ``field`` has a sign bit."""

@@ -10,7 +10,7 @@ from hw.convert.round import rounds_up, stochastic_up
 from hw.pipeline import delay
 from sw.formats import FixedPointFormat, FloatingPointFormat, OverflowPolicy, PositFormat, RoundingMode, Subnormals
 
-__all__ = ["Rounded", "encode", "round_aligned"]
+__all__ = ["Rounded", "encode", "exceeds", "round_aligned"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +30,8 @@ class Rounded:
         Sign and flags.
     above : Value, 1 bit
         For fixed point, the bit of the magnitude next above the format's width, before a carry of the rounding.
+    compared : bool
+        Whether ``beyond`` says of every code whether it is above the largest finite one: no one has to look at it.
     """
 
     code: Value
@@ -37,6 +39,7 @@ class Rounded:
     zero_is_zero: bool
     number: Number
     above: Value = field(default_factory=lambda: C(0, 1))
+    compared: bool = False
 
     def delayed(self, m, cycles):
         """Return the same ``cycles`` clock cycles later."""
@@ -137,7 +140,9 @@ def _encode_float(m, rounded, fmt, rounding, overflow):
     number, code = rounded.number, rounded.code
     bits = fmt.exponent_bits + fmt.fraction_bits
     negative = code[-1] if code.shape().signed else C(0, 1)
-    over = (_exceeds(code, fmt.max_code) & ~negative) | rounded.beyond
+    over = rounded.beyond
+    if not rounded.compared:
+        over = (exceeds(code, fmt.max_code) & ~negative) | over
     zero, infinity, nan = number.zero, number.infinity, number.nan
     under, invalid = _is_under(code, negative, fmt), C(0, 1)
     if not rounded.zero_is_zero:
@@ -190,12 +195,14 @@ def _with_nan(bits, nan, wanted):
     return bits | nan.replicate(len(bits)) if wanted else bits & ~nan.replicate(len(bits))
 
 
-def _exceeds(code, constant):
-    """Whether the bits of ``code``, unsigned, exceed a constant: gates that merge with their surroundings."""
-    exceeds = C(0, 1)
+def exceeds(code, constant):
+    """Return whether the bits of ``code``, unsigned, exceed a constant: gates that merge with their surroundings."""
+    result = C(0, 1)
+    if constant >> len(code):
+        return result
     for position, bit in enumerate(code):
-        exceeds = bit & exceeds if (constant >> position) & 1 else bit | exceeds
-    return exceeds
+        result = bit & result if (constant >> position) & 1 else bit | result
+    return result
 
 
 def _is_under(code, negative, fmt):

@@ -7,7 +7,8 @@ from amaranth.hdl import *
 from hw.convert.number import named
 from hw.pipeline import delay
 
-__all__ = ["Addend", "place_multiple_on_grid", "place_on_grid", "place_signed_on_grid", "with_zero_magnitude"]
+__all__ = ["Addend", "place_multiple_on_grid", "place_on_grid", "place_signed_on_grid", "shift_levels",
+           "with_zero_magnitude"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +39,12 @@ def with_zero_magnitude(m, number, name):
                    zero_has_zero_magnitude=True)
 
 
-def place_on_grid(m, number, *, exponent, width, name, early=False):
+def shift_levels(number, exponent):
+    """Return how many shifts by powers of two bring a number onto the grid of whole multiples of ``2**exponent``."""
+    return _Way.of(number, exponent).levels
+
+
+def place_on_grid(m, number, *, exponent, width, name, early=False, registered=None):
     """Shift a number onto the grid of whole multiples of ``2**exponent``.
 
     Short shifts come first, while the magnitude is narrow. The last one leaves an input of its lookup tables free for
@@ -57,6 +63,9 @@ def place_on_grid(m, number, *, exponent, width, name, early=False):
         Prefix of the signals' names.
     early : bool
         Whether the last shift follows upon the inversion.
+    registered : int, optional
+        How many shifts stand in front of a register, if all that precede the inversion are not fewer; without it,
+        there is no register.
 
     Returns
     -------
@@ -65,7 +74,13 @@ def place_on_grid(m, number, *, exponent, width, name, early=False):
     """
     way, sign, zero = _Way.of(number, exponent), number.sign, C(0, 1)
     last = max(0, way.levels - 1) if early else way.levels
-    bits = way.shift(m, list(number.magnitude[:number.magnitude_bits]), range(last), width=width, name=name)
+    bits, ahead = list(number.magnitude[:number.magnitude_bits]), 0
+    if registered is not None:
+        ahead = min(registered, last)
+        bits = way.shift(m, bits, range(ahead), width=width, name=name)
+        bits = [delay(m, bit, 1, name=f"{name}_shifted_{place}") for place, bit in enumerate(bits)]
+        way, sign = way.delayed(m), delay(m, sign, 1, name=f"{name}_sign")
+    bits = way.shift(m, bits, range(ahead, last), width=width, name=name)
     if early:
         bits = [bit ^ sign for bit in bits]
         if last < way.levels:
@@ -168,6 +183,10 @@ class _Way:
     def levels(self):
         """Bits of the greatest amount, each of which is one step."""
         return self.highest.bit_length()
+
+    def delayed(self, m):
+        """Return the way of the number that was there a clock cycle ago."""
+        return replace(self, amount=delay(m, self.amount, 1, name="amount"))
 
     def shift(self, m, bits, levels, *, width, name, below=None, above=None):
         """Shift bits by those levels of the amount, with ``below`` and ``above`` them, zeros by default.

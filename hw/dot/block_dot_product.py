@@ -29,7 +29,7 @@ class BlockDotProduct(wiring.Component):
     no reset: the first ``latency`` outputs after power-up mean nothing.
 
     LUTs with yosys 0.70 and no hard multipliers on iCE40 / ECP5 without wide LUTs / Xilinx 7, for blocks of 8 and
-    float32: mxfp4 599 / 634 / 448, mxfp8_e4m3 1896 / 2068 / 1378.
+    float32: mxfp4 589 / 603 / 432, mxfp8_e4m3 1798 / 1858 / 1388.
 
     Parameters
     ----------

@@ -76,6 +76,7 @@ def _integers(fmt: str, accumulator: str, pipeline: int) -> Circuit:
     return Circuit.of("mac", streamed=False, fmt=fmt, accumulator=accumulator, out_fmt=accumulator, pipeline=pipeline)
 
 
+_TWO = "theirs has registers behind product and sum, and so has ours"
 _LATER = "ours has one register more, behind the product: the sum is there a cycle later"
 _FLAGS = "theirs has flags of overflow, underflow and invalid beside the result"
 _BIAS = "both start a sum from a bias"
@@ -123,7 +124,8 @@ _ENTRIES: tuple[tuple[Judgement, str, Circuit, str], ...] = (
     *((ELSEWHERE, f"mxfpga_{fmt}_mulfix amd_{fmt}_mulfix", _exact(full, 1), "") for fmt, full in FINITE.items()),
     *((ELSEWHERE, f"mxfpga_{fmt}_dot8 amd_{fmt}_dot8", _exact(full, 8), "") for fmt, full in FINITE.items()),
     *((ELSEWHERE, f"amd_{fmt}_kmac", _kulisch(full), _LATER) for fmt, full in FINITE.items()),
-    *((ELSEWHERE, f"lpemac_{fmt}", _sum(full, terms=16, fmt_c=full), _BIAS + "; ours has NaNs and infinities as well")
+    *((ELSEWHERE, f"lpemac_{fmt}", _sum(full, terms=16, fmt_c=full),
+       f"{_BIAS}; ours has NaNs and infinities as well; {_TWO}")
       for fmt, full in (("e4m3", "float8_e4m3"), ("e5m2", "float8_e5m2"))),
     (ELSEWHERE, "lpemac_fix8", Circuit.of("mac", streamed=False, fmt="fixed<8,4>", fmt_c="fixed<8,4>", terms=16,
                                           rounding="down", pipeline=1), _BIAS),
@@ -137,7 +139,7 @@ _ENTRIES: tuple[tuple[Judgement, str, Circuit, str], ...] = (
     *((ELSEWHERE, f"hpc_p8_{size}_mac", _sum(f"posit<8,{size}>", terms=128, fmt_c=f"posit<8,{size}>", pipeline=4),
        f"{_BIAS}; theirs subtracts as well; {_STAGES}") for size in (0, 1, 2)),
     *((ELSEWHERE, f"lpemac_p8_{size}", _sum(f"posit<8,{size}>", terms=16, fmt_c=f"posit<8,{size}>"),
-       _BIAS + "; ours has NaR as well") for size in (0, 1)),
+       f"{_BIAS}; ours has NaR as well; {_TWO}") for size in (0, 1)),
     *((ELSEWHERE, f"flq_p8_{size}_qmac", _sum(f"posit<8,{size}>", terms=8192, fmt_c=f"posit<8,{size}>"),
        _BIAS + "; ours has NaR as well") for size in (0, 1)),
     # Integers.
@@ -152,7 +154,7 @@ _ENTRIES: tuple[tuple[Judgement, str, Circuit, str], ...] = (
         (REFERENCE, f"tuned_{fmt}_mul_ftz", _function("multiply", full + FLUSHED), ""),
         (REFERENCE, f"tuned_{fmt}_mulfix", _exact(FINITE[fmt], 1), ""),
         (REFERENCE, f"tuned_{fmt}_kmac", _kulisch(FINITE[fmt]), _LATER),
-        (REFERENCE, f"tuned_{fmt}_kmac_p", _kulisch(FINITE[fmt]), ""),
+        (REFERENCE, f"tuned_{fmt}_kmac_p", _kulisch(FINITE[fmt]), _TWO),
         (NAIVE, f"naive_{fmt}_mul", _function("multiply", full), ""),
         (NAIVE, f"naive_{fmt}_mul_ftz", _function("multiply", full + FLUSHED), ""),
         (NAIVE, f"naive_{fmt}_add", _function("add", full), ""))),

@@ -6,7 +6,7 @@ Nothing here looks at a name. A format that is described in another way, but is 
 import math
 from collections.abc import Callable, Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypeGuard
 
 from sw.formats import FixedPointFormat, FloatingPointFormat, PositFormat, ScalarFormat, Subnormals
 from sw.reference.accumulator_width import product_grid
@@ -89,22 +89,42 @@ def rounding_terms(result: ScalarFormat | None, *, width: int, exponent: int) ->
             places = max(0, -result.fraction_bits - exponent)
             return {"round_below": places, "round": width - places if places else 0,
                     "round_above": max(0, width - places - result.width), "saturate": result.width}
-        case FloatingPointFormat(subnormals=Subnormals.SUPPORTED, radix=2):
-            lowest = 1 - int(result.bias) - exponent
-            fields = max(1, min((result.max_code >> result.fraction_bits) + 1, width - 1 - lowest))
-            levels = (fields - 1).bit_length()
-            top, bottom = lowest + (1 << levels) - 1, lowest - result.fraction_bits - 1
-            negated = result.fraction_bits + 1
-        case _:
-            places = result.significand_bits if isinstance(result, PositFormat) else result.fraction_bits + 1
-            top = min(_exponent(result.max_finite) + 2 - exponent, width - 1)
-            levels = max(1, top - (_exponent(result.smallest_positive) - 3 - exponent)).bit_length()
-            bottom = top - (1 << levels) + 1 - (places + 3) + 2
-            negated = width
-    kept = top - bottom + 1
-    return {"round_leading": normalising_shift(kept, levels), "round_below": max(0, bottom),
+    top, bottom, levels = _leading_shift(result, width=width, exponent=exponent)
+    negated = result.fraction_bits + 1 if _is_inverted(result) else width
+    return {"round_leading": normalising_shift(top - bottom + 1, levels), "round_below": max(0, bottom),
             "round_above": max(0, width - 1 - top), "round_result": result.width, "round_negate": negated,
             "string": result.width * (result.width - 2).bit_length() if isinstance(result, PositFormat) else 0}
+
+
+def leading_bits(result: FloatingPointFormat | PositFormat, *, width: int, exponent: int) -> int:
+    """Return the bits behind the shift of a sum to its leading bit: what it left, where that bit was, sign and sticky.
+
+    Parameters
+    ----------
+    result, width, exponent
+        As :func:`rounding_terms` has them.
+    """
+    top, bottom, levels = _leading_shift(result, width=width, exponent=exponent)
+    return top - bottom + 2 - (1 << levels) + levels + 2
+
+
+def _leading_shift(result: FloatingPointFormat | PositFormat, *, width: int, exponent: int) -> tuple[int, int, int]:
+    """Return the highest and the lowest place that are shifted to the leading bit, and the levels of that shift."""
+    if _is_inverted(result):
+        lowest = 1 - int(result.bias) - exponent
+        fields = max(1, min((result.max_code >> result.fraction_bits) + 1, width - 1 - lowest))
+        levels = (fields - 1).bit_length()
+        return lowest + (1 << levels) - 1, lowest - result.fraction_bits - 1, levels
+    places = result.significand_bits if isinstance(result, PositFormat) else result.fraction_bits + 1
+    top = min(_exponent(result.max_finite) + 2 - exponent, width - 1)
+    levels = max(1, top - (_exponent(result.smallest_positive) - 3 - exponent)).bit_length()
+    return top, top - (1 << levels) + 1 - (places + 3) + 2, levels
+
+
+def _is_inverted(result: FloatingPointFormat | PositFormat) -> TypeGuard[FloatingPointFormat]:
+    """Whether a negative sum is inverted once it is shifted, rather than negated before."""
+    return (isinstance(result, FloatingPointFormat) and result.subnormals is Subnormals.SUPPORTED
+            and result.radix == 2)
 
 
 def _exponent(value: Fraction) -> int:

@@ -13,6 +13,12 @@ from synth.cost.terms import Terms, total
 NARROW_SIGNIFICAND = 4
 """Keep in step with ``hw.arith.multiply``, which names it alike."""
 
+LATE = ("normalise-product", "count-in-operands", "mark-product")
+"""Structures that remove leading zeros behind the product; where they are counted changes little."""
+
+TABLES = ("significand-tables", "select-exponent")
+"""Structures that look fractions up, where they have to be rounded."""
+
 
 def multiplier_terms(model: Any, *, fabric: Fabric, structure: str) -> Terms:
     """Return the work of a multiplier.
@@ -30,9 +36,9 @@ def multiplier_terms(model: Any, *, fabric: Fabric, structure: str) -> Terms:
         return {"table": truth_tables(model, fabric.lut_inputs)}
     if all(isinstance(fmt, FixedPointFormat) for fmt in (a, b, result)):
         return _fixed(a, b, result, fabric=fabric)
-    if structure == "significand-tables":
+    if structure in TABLES:
         return _tables(a, b, result, fabric=fabric)
-    number, terms = _product(a, b, late=structure == "normalise-product", fabric=fabric)
+    number, terms = _product(a, b, late=structure in LATE, fabric=fabric)
     terms = total(terms, unpacking(a, fabric=fabric), unpacking(b, fabric=fabric))
     match result:
         case PositFormat():
@@ -47,7 +53,7 @@ def product_bits(model: Any, structure: str) -> int:
     """Return the bits behind a multiplier's product: of the integer, or of sign, zero flag, exponent and magnitude."""
     if all(isinstance(fmt, FixedPointFormat) for fmt in (model.a, model.b, model.result)):
         return int(model.a.width + model.b.width)
-    number, terms = _product(model.a, model.b, late=structure == "normalise-product", fabric=None)
+    number, terms = _product(model.a, model.b, late=structure in LATE, fabric=None)
     return 2 + int(terms["exponent"]) + number.magnitude_bits
 
 

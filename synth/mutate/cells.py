@@ -150,16 +150,17 @@ def parameter_bits(value: str | int, size: int) -> int:
     """Return a parameter as a number: a bit string, or a string such as ``0x96AA``; undefined bits are 0."""
     if isinstance(value, int):
         return value & (1 << size) - 1
-    text = value.strip()
-    if re.fullmatch("[01xz]+", text):
-        return int(re.sub("[xz]", "0", text), 2) & (1 << size) - 1
-    return int(text, 0) & (1 << size) - 1
+    if re.fullmatch("[01xz]+", value):
+        return int(re.sub("[xz]", "0", value), 2) & (1 << size) - 1
+    return int(value, 0) & (1 << size) - 1
 
 
 def with_bits(value: str | int, number: int, size: int) -> str:
     """Return a number written as ``value`` is."""
-    if isinstance(value, str) and value.strip()[:2] in ("0x", "0X"):
-        return f"0x{number:0{-(-size // 4)}X}"
+    if isinstance(value, str) and not re.fullmatch("[01xz]+", value) and value.strip()[:2] in ("0x", "0X"):
+        text = f"0x{number:0{-(-size // 4)}X}"
+        # Yosys marks a string that could be bits by a space behind it.
+        return f"{text} " if re.fullmatch("[01xz]+", text) else text
     return format(number, f"0{size}b")
 
 

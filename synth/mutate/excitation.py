@@ -1,4 +1,4 @@
-"""Faults that never act: the values of its inputs for which a faulty cell gives anything else do not come about."""
+"""Faults that never act: the values for which a faulty cell, or those near it, give anything else never come about."""
 
 from __future__ import annotations
 
@@ -8,51 +8,77 @@ from typing import Any
 from synth.errors import ToolMissing
 from synth.mutate.cells import flip_flop_of
 from synth.mutate.faults import Fault
-from synth.mutate.pair import MAXIMUM_BITS, Pair, first_difference, part_program
+from synth.mutate.pair import MAXIMUM_BITS, Pair, first_difference, names_of, part_program
 from synth.mutate.plant import excited, top_module
-from synth.netlist import Instruction, compile_netlist, read_netlist
+from synth.mutate.reachable import Reachable
+from synth.netlist import Instruction, Program, compile_netlist, read_netlist
 from synth.netlist.program import ONE, ZERO, Register
 
+_DEPTHS = (0, 1, 3)
+"""Cells behind the faulty one, in turn, up to which it is looked for a difference."""
 
-def never_acts(document: Mapping[str, Any], fault: Fault, timeout: float) -> str:
-    """Return how it was shown that a faulty cell always gives what the sound one does; empty if it was not.
 
-    Inputs and registers are taken to hold anything. Where few signals lie between all of them and the cell, such as
-    the significands in a multiplier, every combination of these is run; otherwise a solver is asked.
+def never_acts(document: Mapping[str, Any], fault: Fault, timeout: float, clocks: Sequence[tuple[str, int]] = (), *,
+               reachable: Reachable | None = None) -> str:
+    """Return how it was shown that a faulty cell, or those near it, always give what they should; empty if it was not.
+
+    Inputs are taken to hold anything, and so are registers but for what is known of them. Where few signals lie between
+    all of them and the cells, such as the significands in a multiplier, every combination of these is run; otherwise,
+    and where something is known, a solver is asked.
 
     Parameters
     ----------
     timeout : float, seconds
-        For the solver.
+        For the solver, each time.
+    clocks : sequence of (port, index)
+        Bits of input ports that are clocks.
+    reachable : Reachable, optional
+        What is known of the registers.
     """
     if flip_flop_of(top_module(document)[1]["cells"][fault.cell]) is not None:
         return ""
-    program = compile_netlist(read_netlist(excited(document, fault)))
-    target = program.outputs[0].registers[0]
-    if program.memories or target == ONE:
-        return ""
-    steps = tuple(step for step in program.instructions if isinstance(step, Instruction))
-    cut = furthest_cut(steps, target, MAXIMUM_BITS)
-    if cut is not None and first_difference(_pair(steps, cut, target, program.register_count)) is None:
-        return f"all combinations of {len(cut)} bits that decide what the cell gives"
-    made = {step.target for step in steps}
-    sources = {register for step in steps for register in (step.a, step.b)} - made - {ZERO, ONE}
-    whole = _pair(steps, sources, target, program.register_count)
+    for depth in _DEPTHS if reachable is None else _DEPTHS[-1:]:
+        program = compile_netlist(read_netlist(excited(document, fault, clocks, depth)))
+        if program.memories or program.outputs[0].registers[0] == ONE:
+            return ""
+        how = _run_through(program) if reachable is None else ""
+        if how:
+            return how
+    whole = _whole(program)
     try:
         from synth.prove import Status, equivalent
 
-        answer = equivalent(whole.sound, whole.faulty, timeout=timeout)
+        answer = equivalent(whole.sound, whole.faulty, timeout=timeout,
+                            given=None if reachable is None else reachable.given(whole.names))
     except ToolMissing:
         return ""
     return f"{answer.solver} {answer.version} at the cell" if answer.status is Status.PROVED else ""
 
 
-def _pair(steps: Sequence[Instruction], sources: set[Register], target: Register, register_count: int) -> Pair:
+def _run_through(program: Program) -> str:
+    """Return how it was shown, without a solver, that a program's output is always 0."""
+    target = program.outputs[0].registers[0]
+    steps = tuple(step for step in program.instructions if isinstance(step, Instruction))
+    cut = furthest_cut(steps, target, MAXIMUM_BITS)
+    if cut is None or first_difference(_pair(steps, sorted(cut), target, program)) is not None:
+        return ""
+    return f"all combinations of {len(cut)} bits that decide what the cell gives"
+
+
+def _whole(program: Program) -> Pair:
+    """Return a program's output as a function of its inputs and registers, and zero."""
+    steps = tuple(step for step in program.instructions if isinstance(step, Instruction))
+    made = {step.target for step in steps}
+    sources = {register for step in steps for register in (step.a, step.b)} - made - {ZERO, ONE}
+    return _pair(steps, sorted(sources), program.outputs[0].registers[0], program)
+
+
+def _pair(steps: Sequence[Instruction], inputs: Sequence[Register], target: Register, program: Program) -> Pair:
     """Return a signal as a function of others, and zero."""
-    inputs = sorted(sources)
-    sound = part_program([step for step in steps if step.target not in sources], inputs, [target], register_count)
-    return Pair(sound=sound, faulty=part_program((), inputs, [ZERO], register_count), same_start=True,
-                names=tuple(f"signal {register}" for register in inputs))
+    count, names = program.register_count, names_of(program)
+    sound = part_program([step for step in steps if step.target not in inputs], inputs, [target], count)
+    return Pair(sound=sound, faulty=part_program((), inputs, [ZERO], count), same_start=True,
+                names=tuple(names.get(register, f"signal {register}") for register in inputs))
 
 
 def furthest_cut(steps: Sequence[Instruction], target: Register, limit: int) -> set[Register] | None:

@@ -74,7 +74,7 @@ def pair_of(document: Mapping[str, Any], fault: Fault) -> Pair | None:
             if register not in twin_next and (register in touched or register in other)]
     needed = [register for register in sources if register in _needed([end for pair in ends for end in pair], (
         *sound, *faulty))]
-    names = _names(program)
+    names = names_of(program)
     return Pair(sound=part_program(sound, needed, [end for end, _ in ends], program.register_count),
                 faulty=part_program(faulty, needed, [end for _, end in ends], program.register_count),
                 names=tuple(names[register] for register in needed),
@@ -139,8 +139,8 @@ def first_difference(pair: Pair) -> int | None:
     return None
 
 
-def _names(program: Program) -> dict[Register, str]:
-    """Return what each source of a program is called."""
+def names_of(program: Program) -> dict[Register, str]:
+    """Return what each input and each register of a program is called."""
     names = {register: port.name if port.width == 1 else f"{port.name}[{index}]"
              for port in program.inputs for index, register in enumerate(port.registers)}
     return names | {bit.stored: f"register of {bit.cell}" for bit in program.state}

@@ -103,7 +103,7 @@ def choosable(document: Mapping[str, Any], faults: Sequence[Fault]) -> Json:
                 cells[f"{part}${CHOICE}{index}"] = _with_outputs(faulty, driven)
             following = {net: net if last else new_net() for net in outputs}
             for place, net in enumerate(outputs):
-                cells[f"{cell}${CHOICE}{index}${place}"] = _gate(
+                cells[f"{cell}${CHOICE}{index}${place}"] = gate(
                     "$_MUX_", A=chosen[net], B=driven[net], S=choice[index], Y=following[net])
             chosen = following
     ports = {**module["ports"], CHOICE: {"direction": "input", "bits": choice}}
@@ -144,30 +144,41 @@ def watched(document: Mapping[str, Any], faults: Sequence[Fault], clocks: Sequen
         some: Bit = "0"
         for place, net in enumerate(ends):
             differs, either = new_net(), new_net()
-            cells[f"{fault.cell}{tag}$differs{place}"] = _gate("$_XOR_", A=net, B=changed[net], Y=differs)
-            cells[f"{fault.cell}{tag}$either{place}"] = _gate("$_OR_", A=some, B=differs, Y=either)
+            cells[f"{fault.cell}{tag}$differs{place}"] = gate("$_XOR_", A=net, B=changed[net], Y=differs)
+            cells[f"{fault.cell}{tag}$either{place}"] = gate("$_OR_", A=some, B=differs, Y=either)
             some = either
         active.append(some)
     ports = {**module["ports"], ACTIVE: {"direction": "output", "bits": active}}
     return {**document, "modules": {name: {**module, "ports": ports, "cells": cells}}}
 
 
-def excited(document: Mapping[str, Any], fault: Fault) -> Json:
-    """Return a mapped design of which the one output, :data:`ACTIVE`, is 1 while a faulty cell gives anything else.
+def excited(document: Mapping[str, Any], fault: Fault, clocks: Sequence[tuple[str, int]] = (), depth: int = 0
+            ) -> Json:
+    """Return a mapped design of which the one output, :data:`ACTIVE`, is 1 while a faulty cell makes a difference.
 
-    What the sound cells make of their inputs and registers decides it; none of what follows the cell plays a part.
+    To what it gives itself, or, with a ``depth``, to anything that so many cells behind it give to others. What the
+    sound cells make of their inputs and registers decides it; none of what follows plays a part.
+
+    Parameters
+    ----------
+    clocks : sequence of (port, index)
+        As for :func:`watched`.
+    depth : int
+        Cells that follow the faulty one, up to those that remember.
     """
     name, module = top_module(document)
     cells, new_net = dict(module["cells"]), _Nets(module)
     sound = cells[fault.cell]
-    changed: dict[Bit, Bit] = {net: new_net() for net in driven_nets(sound)}
+    logic, ends = _Following(module, clocks).near(fault.cell, depth)
+    changed: dict[Bit, Bit] = {net: new_net() for near in (fault.cell, *logic) for net in driven_nets(cells[near])}
     cells.update((f"{part}${ACTIVE}", _with_outputs(faulty, changed))
                  for part, faulty in _faulty(fault, sound, new_net).items())
+    cells.update((f"{near}${ACTIVE}", _on_nets(cells[near], changed)) for near in logic)
     some: Bit = "0"
-    for place, net in enumerate(driven_nets(sound)):
+    for place, net in enumerate(ends):
         differs, either = new_net(), new_net()
-        cells[f"{fault.cell}${ACTIVE}$differs{place}"] = _gate("$_XOR_", A=net, B=changed[net], Y=differs)
-        cells[f"{fault.cell}${ACTIVE}$either{place}"] = _gate("$_OR_", A=some, B=differs, Y=either)
+        cells[f"{fault.cell}${ACTIVE}$differs{place}"] = gate("$_XOR_", A=net, B=changed[net], Y=differs)
+        cells[f"{fault.cell}${ACTIVE}$either{place}"] = gate("$_OR_", A=some, B=differs, Y=either)
         some = either
     ports = {port: pins for port, pins in module["ports"].items() if pins["direction"] == "input"}
     ports[ACTIVE] = {"direction": "output", "bits": [some]}
@@ -192,6 +203,17 @@ class _Following:
                 for net in nets:
                     self._readers.setdefault(net, []).append(name)
 
+    def near(self, cell: str, depth: int) -> tuple[list[str], list[int]]:
+        """Return the cells up to so many behind one, and the nets of all of them that anything else is given."""
+        near, last = dict.fromkeys([cell]), [cell]
+        for _ in range(depth):
+            last = [reader for one in last for net in driven_nets(self._cells[one])
+                    for reader in self._readers.get(net, ()) if reader not in near]
+            near.update(dict.fromkeys(last))
+        ends = [net for one in near for net in driven_nets(self._cells[one])
+                if net in self._ends or not depth or any(reader not in near for reader in self._readers.get(net, ()))]
+        return [one for one in near if one != cell], ends
+
     def of(self, cell: str) -> tuple[list[str], list[int]]:
         """Return the cells of that logic, and the nets at its ends."""
         if cell in self._remembering:
@@ -215,7 +237,7 @@ def driven_nets(cell: Json) -> list[int]:
     return [net for pin in pins_of(cell, "output") if isinstance(net := bit_at(cell, pin), int)]
 
 
-def _gate(kind: str, **connections: Bit) -> Json:
+def gate(kind: str, **connections: Bit) -> Json:
     """Return one of Yosys' own gates, which every family's netlist may have."""
     return {"type": kind, "parameters": {}, "connections": {port: [bit] for port, bit in connections.items()},
             "port_directions": {port: "output" if port == "Y" else "input" for port in connections}}
@@ -259,10 +281,10 @@ def _parts(fault: Fault, cell: Json, new_net: Callable[[], int]) -> Iterator[tup
         yield name, _connected(cell, *zip(fault.pins, reversed(sources), strict=True))
     elif kind is FaultKind.INVERTED_INPUT:
         inverse = new_net()
-        yield f"{name}$not", _gate("$_NOT_", A=sources[0], Y=inverse)
+        yield f"{name}$not", gate("$_NOT_", A=sources[0], Y=inverse)
         yield name, _connected(cell, (fault.pins[0], inverse))
     elif kind in (FaultKind.STUCK_AT_0, FaultKind.STUCK_AT_1):
-        yield f"{name}$stuck", _gate("$_BUF_", A=_CONSTANTS[kind], Y=sources[0])
+        yield f"{name}$stuck", gate("$_BUF_", A=_CONSTANTS[kind], Y=sources[0])
         yield name, _connected(cell, (fault.pins[0], new_net()))
     elif kind in (FaultKind.CARRY_AT_0, FaultKind.CARRY_AT_1):
         yield name, _connected(cell, (fault.pins[0], _CONSTANTS[kind]))
@@ -287,8 +309,8 @@ def _other_start(name: str, cell: Json, flip_flop: FlipFlopPins, new_net: Callab
         connections[port], directions[port] = [value], "input"
     if other.inverters:
         data, output = new_net(), new_net()
-        yield f"{name}$data", _gate("$_NOT_", A=connections[flip_flop.data][0], Y=data)
-        yield f"{name}$output", _gate("$_NOT_", A=output, Y=connections[flip_flop.output][0])
+        yield f"{name}$data", gate("$_NOT_", A=connections[flip_flop.data][0], Y=data)
+        yield f"{name}$output", gate("$_NOT_", A=output, Y=connections[flip_flop.output][0])
         connections[flip_flop.data], connections[flip_flop.output] = [data], [output]
     yield name, {**cell, "type": other.type or cell["type"], "connections": connections,
                  "parameters": {**cell["parameters"], **dict(other.parameters)}, "port_directions": directions}

@@ -15,8 +15,9 @@ from synth.mutate.faults import Fault, FaultKind, drawn, population
 from synth.mutate.functions import Told, missed_by_vectors
 from synth.mutate.lanes import clock_bits
 from synth.mutate.plant import top_module
+from synth.mutate.reachable import Reachable, reachable_states
 from synth.mutate.streams import Timing, missed_at_once, missed_by_sequences
-from synth.mutate.verdict import Judgement, Verdict, judge, judge_machine
+from synth.mutate.verdict import Judgement, Verdict, judge, judge_machine, judge_masked, judge_reachable
 from synth.netlist import Program, compile_netlist, read_netlist
 from synth.targets import TARGETS
 from synth.toolchain import stop_all
@@ -131,14 +132,24 @@ class _Trial:
         survivors = set(missed_by_sequences(
             self._document, [fault for fault, judgement in judged if judgement.verdict is not Verdict.EQUIVALENT],
             transfers, self._timing, engine=self._plan.engine, told=self._told("the whole check on those left")))
-        harder = dict(self._judged([fault for fault, _ in judged if fault in survivors],
-                                   lambda fault: judge_machine(self._document, fault)))
+        unknown = [fault for fault, _ in judged if fault in survivors]
+        self._say("looking for states that it never comes to")
+        reachable = reachable_states(self._document) if unknown else None
+        harder = dict(self._judged(unknown, lambda fault: self._judge_harder(fault, reachable)))
         return [(fault, harder.get(fault, judgement)) for fault, judgement in judged
                 if judgement.verdict is Verdict.EQUIVALENT or fault in survivors]
 
     def _judge(self, fault: Fault) -> Judgement:
         return judge(self._document, fault, self._sound, latency=self._design.latency,
                      stream=isinstance(self._expected, Transfers), clean=self._all_codes_legal())
+
+    def _judge_harder(self, fault: Fault, reachable: Reachable | None) -> Judgement:
+        if reachable is not None:
+            for harder in (judge_reachable, judge_masked):
+                judgement = harder(self._document, fault, self._sound, reachable)
+                if judgement.verdict is Verdict.EQUIVALENT:
+                    return judgement
+        return judge_machine(self._document, fault)
 
     def _judged(self, faults: Sequence[Fault], judgement: Callable[[Fault], Judgement]
                 ) -> list[tuple[Fault, Judgement]]:

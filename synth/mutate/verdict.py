@@ -12,16 +12,20 @@ from synth.mutate.excitation import never_acts
 from synth.mutate.fading import changes_only_start, start_fades
 from synth.mutate.faults import Fault, FaultKind
 from synth.mutate.forgetting import forgets_after
-from synth.mutate.lanes import has_choice, program_of
-from synth.mutate.pair import MAXIMUM_BITS, Pair, first_difference, pair_of, twin_states, window_of
-from synth.mutate.plant import CHOICE, top_module
-from synth.netlist import NetlistError, Program
+from synth.mutate.lanes import clock_bits, has_choice, program_of
+from synth.mutate.pair import MAXIMUM_BITS, Pair, first_difference, names_of, pair_of, twin_states, window_of
+from synth.mutate.plant import CHOICE, plant, top_module
+from synth.mutate.reachable import Reachable
+from synth.netlist import NetlistError, Program, compile_netlist, read_netlist
 
 ENUMERATED_BITS = 18
 """Bits up to which every combination is run at once; from here to :data:`MAXIMUM_BITS` only without a solver."""
 
 SOLVER_SECONDS = 20.0
 """How long a solver may think about one fault."""
+
+MASKED_SECONDS = 300.0
+"""How long it may take to find what hides a difference."""
 
 MACHINE_SECONDS = 120.0
 """How long it may take to find that two machines, with a fault and without, show the same."""
@@ -85,7 +89,7 @@ def judge(document: Mapping[str, Any], fault: Fault, sound: Program, *, latency:
         return Judgement(verdict=Verdict.UNKNOWN, method="memories, or asynchronous resets")
     if not pair.same_start and not forgets:
         return Judgement(verdict=Verdict.UNKNOWN, method="registers start at other values")
-    method = never_acts(document, fault, timeout) if pair.bits > ENUMERATED_BITS else ""
+    method = never_acts(document, fault, timeout, clock_bits(sound)) if pair.bits > ENUMERATED_BITS else ""
     same, method, inputs = (True, method, dict[str, int]()) if method else _compared(pair, timeout)
     if same:
         method = f"induction over equal states, {method}" if sound.state else method
@@ -94,6 +98,63 @@ def judge(document: Mapping[str, Any], fault: Fault, sound: Program, *, latency:
         return Judgement(verdict=Verdict.UNKNOWN, method=method if same is None else
                          "differs for states or codes that may never be" + f" ({method})")
     return Judgement(verdict=Verdict.NOT_EQUIVALENT, method=method, inputs=inputs)
+
+
+def judge_reachable(document: Mapping[str, Any], fault: Fault, sound: Program, reachable: Reachable, *,
+                    timeout: float = SOLVER_SECONDS) -> Judgement:
+    """Return whether a fault changes anything in the states that a circuit comes to, of which some are known not to be.
+
+    Parameters
+    ----------
+    sound : Program
+        Of the sound netlist.
+    reachable : Reachable
+        What is known of its states.
+    timeout : float, seconds
+        For a solver, each time.
+    """
+    pair = pair_of(document, fault)
+    if pair is None or not pair.same_start:
+        return Judgement(verdict=Verdict.UNKNOWN, method="memories, asynchronous resets, or another start")
+    method = never_acts(document, fault, timeout, clock_bits(sound), reachable=reachable)
+    if not method:
+        from synth.prove import Status, equivalent
+
+        answer = equivalent(pair.sound, pair.faulty, given=reachable.given(pair.names), timeout=timeout)
+        solver = f"{answer.solver} {answer.version}"
+        if answer.status is not Status.PROVED:
+            how = "differs for" if answer.status is Status.REFUTED else "gave up on"
+            return Judgement(verdict=Verdict.UNKNOWN, method=f"{solver} {how} states that are not known never to be")
+        method = solver
+    return Judgement(verdict=Verdict.EQUIVALENT, method=f"induction over reachable states, {method}")
+
+
+def judge_masked(document: Mapping[str, Any], fault: Fault, sound: Program, reachable: Reachable, *,
+                 timeout: float = MASKED_SECONDS) -> Judgement:
+    """Return whether a fault only changes what registers hold while it does not matter: see :func:`synth.prove.masked`.
+
+    Parameters
+    ----------
+    sound, reachable
+        As for :func:`judge_reachable`.
+    timeout : float, seconds
+        For all that a solver is asked.
+    """
+    faulty = compile_netlist(read_netlist(plant(document, fault)))
+    names, others = names_of(sound), names_of(faulty)
+    places = {others[bit.stored]: place for place, bit in enumerate(faulty.state)}
+    matching = [places.get(names[bit.stored]) for bit in sound.state]
+    known = [place for place in matching if place is not None]
+    if len(known) < len(matching) or len(places) > len(known) or any(
+            bit.initial != faulty.state[place].initial for bit, place in zip(sound.state, known, strict=True)):
+        return Judgement(verdict=Verdict.UNKNOWN, method="registers that are lost, or start at other values")
+    from synth.prove import Status, masked
+
+    answer = masked(sound, faulty, known, reachable.program, timeout=timeout)
+    solver = f"{answer.solver} {answer.version}"
+    if answer.status is Status.PROVED:
+        return Judgement(verdict=Verdict.EQUIVALENT, method=f"induction over masked differences, {solver}")
+    return Judgement(verdict=Verdict.UNKNOWN, method=f"no induction over masked differences ({solver})")
 
 
 def judge_machine(document: Mapping[str, Any], fault: Fault, *, timeout: float = MACHINE_SECONDS) -> Judgement:

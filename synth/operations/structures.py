@@ -19,7 +19,8 @@ class Origin(Enum):
     ASKED = "asked"
     """It was asked for."""
     RECORDED = "recorded"
-    """It was the smallest one of those measured, for this family or, for none in particular, over all of them."""
+    """It won among those measured, for this family or, for none in particular, over all of them: see
+    :mod:`hw.recorded`."""
     RULE = "rule"
     """Nothing is recorded for this operator; the component's own rule took it."""
 

@@ -3,7 +3,7 @@
 Amaranth hands a component's ``elaborate`` a platform object. :func:`platform_of` returns the one of a device family:
 no board, only its name and what the family's blocks can do. A component asks it for a form, as
 :class:`hw.arith.multiply_add.MultiplyAdd` does, and elaborates its generic form where it gets none; by the name it
-finds the structure that is the smallest one there, see :mod:`hw.recorded`.
+finds the structure that won there, see :mod:`hw.recorded`.
 
 What the forms save, against what Yosys 0.70 infers from the generic one: DSP blocks / LUTs / flip-flops of a chain of
 four slices, 8 by 8 bits into 20, and of an accumulator, 16 by 16 bits into 32, with a clock enable; and the chain's

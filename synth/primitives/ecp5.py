@@ -80,13 +80,21 @@ def _add_gated(m: Any, x: Any, a: Any, gate: Any, *, x_gate: Any, subtract: bool
     """Return a sum, or difference, of gated addends in carry cells, a LUT a bit.
 
     The LUT of a sum is (A & B) ^ (C & D); with C and D zero that is A & B, and so is the carry where the bits are the
-    same. That of a difference, with D = 1, is ~(A ^ (B & C)), and the carry is A.
+    same. That of a difference, with D = 1, is ~(A ^ (B & C)), and the carry is A. That of a difference of which both
+    are gated is (A & B) ^ (~C & D), and one more bit below makes the gate the carry into the lowest one.
     """
     def pins(index: int) -> dict[str, Any]:
         if subtract:
             return {"INIT": 0x950A, "A": x[index], "B": a[index], "C": gate, "D": Const(1, 1)}
         return {"INIT": 0x7888, "A": x[index], "B": x_gate, "C": a[index], "D": gate}
 
+    def inverted_pins(index: int) -> dict[str, Any]:
+        if not index:
+            return {"INIT": 0x8788, "A": gate, "B": Const(1, 1), "C": Const(0, 1), "D": Const(0, 1)}
+        return {"INIT": 0x8788, "A": x[index - 1], "B": x_gate, "C": a[index - 1], "D": gate}
+
+    if subtract and not isinstance(x_gate, Const):
+        return _carry_chain(m, len(x) + 1, inverted_pins, carry=1, name=name)[1:]
     return _carry_chain(m, len(x), pins, carry=subtract, name=name)
 
 

@@ -46,7 +46,7 @@ class GatedSums:
     gates_both : bool
         Whether ``x_gate`` may be anything but a constant 1.
     subtracts : bool
-        Whether ``subtract`` may be True; ``x_gate`` then is a constant 1.
+        Whether ``subtract`` may be True; where ``x_gate`` then is no constant, the sum takes a bit more.
     """
 
     add: AddGated
@@ -71,7 +71,7 @@ class LookupPlatform:
 
     @property
     def narrowgauge_family(self) -> str:
-        """The family, by which a component finds its smallest structure: see :mod:`hw.recorded`."""
+        """The family, by which a component finds its recorded structure: see :mod:`hw.recorded`."""
         return self.family
 
 
@@ -105,7 +105,7 @@ class FamilyPlatform:
 
     @property
     def narrowgauge_family(self) -> str:
-        """The family, by which a component finds its smallest structure: see :mod:`hw.recorded`."""
+        """The family, by which a component finds its recorded structure: see :mod:`hw.recorded`."""
         return self.family
 
     @property

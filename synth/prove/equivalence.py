@@ -10,7 +10,7 @@ from synth.netlist.errors import NetlistError
 from synth.netlist.program import Program
 from synth.prove.circuit import input_variables, netlist_terms
 from synth.prove.solve import DEFAULT_SOLVER, Result, satisfy
-from synth.prove.terms import any_of, not_equal
+from synth.prove.terms import any_of, bit, not_equal
 
 __all__ = ["Status", "Verdict", "equivalent"]
 
@@ -45,13 +45,17 @@ class Verdict:
     inputs: Mapping[str, int] | None = None
 
 
-def equivalent(a: Program, b: Program, *, solver: str = DEFAULT_SOLVER, timeout: float | None = None) -> Verdict:
+def equivalent(a: Program, b: Program, *, given: Program | None = None, solver: str = DEFAULT_SOLVER,
+               timeout: float | None = None) -> Verdict:
     """Prove that two programs have equal outputs for equal inputs, or find inputs for which they have not.
 
     Parameters
     ----------
     a, b : Program
         Without flip-flops and memories, of the same ports.
+    given : Program, optional
+        A third one, of input ports that may be theirs, whose outputs show where they have to be equal: while all of
+        these are 1 for any values of its other inputs.
     timeout : float, seconds, optional
 
     Raises
@@ -65,12 +69,14 @@ def equivalent(a: Program, b: Program, *, solver: str = DEFAULT_SOLVER, timeout:
     if widths[0] != widths[1]:
         raise NetlistError("Netlists must have the same ports to be compared, not differ in "
                            f"{', '.join(sorted({name for name, _ in widths[0] ^ widths[1]}))}")
-    for program in (a, b):
+    for program in (a, b) if given is None else (a, b, given):
         if program.state:
             raise NetlistError(f"Netlists must have no flip-flops to be compared, not {program.state[0].cell}")
     inputs = input_variables(a.inputs)
     first, second = netlist_terms(a, inputs).outputs, netlist_terms(b, inputs).outputs
-    answer = satisfy([any_of(*(not_equal(first[name], second[name]) for name in first))],
+    differs = any_of(*(not_equal(first[name], second[name]) for name in first))
+    shown = {} if given is None else netlist_terms(given, {**input_variables(given.inputs), **inputs}).outputs
+    answer = satisfy([differs, *(bit(term, index) for term in shown.values() for index in range(term.sort.width))],
                      wanted=list(inputs.values()), solver=solver, timeout=timeout)
     status = {Result.SATISFIABLE: Status.REFUTED, Result.UNSATISFIABLE: Status.PROVED}.get(
         answer.result, Status.TIMED_OUT if answer.expired else Status.UNDECIDED)

@@ -15,12 +15,12 @@ from itertools import combinations, product
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from synth.netlist import NumpyEngine, Program, Read, Simulation
+from synth.netlist import NumpyEngine, Program, Read
 from synth.netlist.packing import WORD_BITS, Planes
 from synth.netlist.program import PortRegisters
 from synth.prove.circuit import check_provable, initial_state, input_variables, netlist_terms, state_variables
+from synth.prove.driver import VALID, Driver, random_codes
 from synth.prove.equivalence import Status, Verdict
 from synth.prove.evaluate import Values, evaluate
 from synth.prove.solve import DEFAULT_SOLVER, Answer, Result, satisfy, version_of
@@ -42,7 +42,7 @@ _PAYLOAD_BITS = 3
 
 _MOST_FLAGS = 48
 
-_VALID, _PAYLOAD, _TAKEN, _REGISTERS = "o__valid", "o__payload", "i__payload", "registers"
+_PAYLOAD, _REGISTERS = "o__payload", "registers"
 
 Literal = tuple[int, bool]
 """A state bit of the first machine, and a value."""
@@ -217,7 +217,7 @@ class _Machines:
             for term in frames.variables:
                 values[term.head] = np.full(_LANES, answer.values[term.head], dtype=object)
                 if term.sort.width:  # an input: any other could come in that state as well
-                    values[term.head][1:] = _random_codes(term.sort.width, generator)[1:]
+                    values[term.head][1:] = random_codes(term.sort.width, _LANES - 1, generator)
             results = evaluate([*given, *after], values)
             valid = np.logical_and.reduce([np.ones(_LANES, dtype=bool), *results[:len(given)]])
             relations = [relation for relation, holds in zip(relations, results[len(given):], strict=True)
@@ -240,7 +240,8 @@ class _Machines:
         generator = np.random.default_rng(_SEED)
         simulation.set_planes(self._choice, np.repeat(np.array([[0, ~np.uint64(0)]], dtype=np.uint64), _WORDS, axis=1))
         states = []
-        drive = _Driver(program, self._choice, generator)
+        drive = Driver([port for port in program.data_inputs if port.name != self._choice], program.outputs, _WORDS,
+                       generator, copies=2)
         for _ in range(_CYCLES):
             drive(simulation)
             if _seen_to_differ(simulation.get_planes, [port.name for port in program.outputs]):
@@ -306,57 +307,15 @@ def _differs(first: Mapping[str, Term], second: Mapping[str, Term]) -> Term:
     parts = []
     for name, term in first.items():
         different = not_equal(term, second[name])
-        parts.append(all_of(bit(first[_VALID], 0), different) if name == _PAYLOAD and _VALID in first else different)
+        parts.append(all_of(bit(first[VALID], 0), different) if name == _PAYLOAD and VALID in first else different)
     return any_of(*parts)
 
 
 def _seen_to_differ(shown: Any, names: Sequence[str]) -> bool:
-    valid: Planes | None = shown(_VALID)[:, :_WORDS] if _VALID in names else None
+    valid: Planes | None = shown(VALID)[:, :_WORDS] if VALID in names else None
     for name in names:
         planes = shown(name)
         different = planes[:, :_WORDS] ^ planes[:, _WORDS:]
         if (different & valid if name == _PAYLOAD and valid is not None else different).any():
             return True
     return False
-
-
-def _random_codes(width: int, generator: np.random.Generator) -> Values:
-    codes = np.array([int.from_bytes(generator.bytes(-(-width // 8)), "little") for _ in range(_LANES)], dtype=object)
-    cut: Values = codes & ((1 << width) - 1)
-    return cut
-
-
-class _Driver:
-    """Drives both machines alike, by the rules of streams: what is offered stays until it is taken, or reset."""
-
-    def __init__(self, program: Program, choice: str, generator: np.random.Generator) -> None:
-        self._ports = [port for port in program.data_inputs if port.name != choice]
-        self._generator = generator
-        self._has_ready = any(port.name == "i__ready" for port in program.outputs)
-        self._shown = {port.name: np.zeros((port.width, _WORDS), dtype=np.uint64) for port in self._ports}
-        self._waits = np.zeros((1, _WORDS), dtype=np.uint64)
-
-    def __call__(self, simulation: Simulation) -> None:
-        """Set the inputs of the next cycle."""
-        fresh = {port.name: _random_planes(port, self._generator) for port in self._ports}
-        reset = fresh.get("rst", np.zeros((1, _WORDS), dtype=np.uint64))
-        for name, planes in fresh.items():
-            if name == "i__valid":
-                self._shown[name] = (planes | self._waits) & ~reset
-            elif name == _TAKEN:
-                self._shown[name] = self._shown[name] & self._waits | planes & ~self._waits
-            else:
-                self._shown[name] = planes & ~reset if name == "o__ready" else planes
-        for name, planes in self._shown.items():
-            simulation.set_planes(name, np.tile(planes, (1, 2)))
-        if "i__valid" in fresh and self._has_ready:
-            self._waits = self._shown["i__valid"] & ~simulation.get_planes("i__ready")[:, :_WORDS]
-
-
-def _random_planes(port: PortRegisters, generator: np.random.Generator) -> Planes:
-    """Return one cycle's inputs: resets are rare, stalls are not, and more so in some of the runs."""
-    if port.width > 1:
-        return generator.integers(0, 1 << 64, (port.width, _WORDS), dtype=np.uint64)
-    chances = np.full(_WORDS, 1 / 48) if port.name == "rst" else np.array([0.3, 0.5, 0.8, 1.0] * (_WORDS // 4))
-    bits: NDArray[np.uint8] = (generator.random((_WORDS, WORD_BITS)) < chances[:, None]).astype(np.uint8)
-    return np.packbits(bits, axis=1, bitorder="little").view("<u8").reshape(1, _WORDS)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
-from hw.recorded import SCHEMA, RecordError, model_key, read_records, winner
+from hw.recorded import SCHEMA, RecordError, contenders, model_key, read_records, winner
 from synth.cost.table import Conditions
 from synth.errors import StorageError, UsageError
 from synth.folder import save_whole
@@ -31,8 +32,13 @@ class Way:
     recipe_sha256 : str
         Of its script.
     tools : tuple of (name, version, digest)
+        With nextpnr where structures were placed.
     samples, vector_seed : int
         Of the check, where not every combination was run.
+    device : str or None
+        That structures were placed on; None where none was.
+    seeds : tuple of int
+        Of placement; a clock is their median.
     """
 
     recipe: str
@@ -40,12 +46,31 @@ class Way:
     tools: tuple[tuple[str, str, str], ...]
     samples: int
     vector_seed: int
+    device: str | None = None
+    seeds: tuple[int, ...] = ()
 
     @classmethod
     def of(cls, target: str, conditions: Conditions) -> Way:
         """Return the part of a measurement's conditions that does not change with every edit of the code."""
         return cls(recipe=TARGETS[target].recipe, recipe_sha256=digest_of(conditions.recipe), tools=conditions.tools,
                    samples=conditions.samples, vector_seed=conditions.vector_seed)
+
+    def timed(self, conditions: Conditions) -> Way:
+        """Return this way with the part of a placement's conditions that it has not yet."""
+        return dataclasses.replace(self, tools=conditions.tools, device=conditions.device, seeds=conditions.seeds)
+
+
+class Basis(Enum):
+    """By what a winner was taken."""
+
+    LUTS = "LUTs"
+    """It has the fewest LUTs, and no other structure comes near."""
+    CLOCK = "LUTs x period"
+    """It has the least product of LUTs and period among those with about as few LUTs."""
+    UNTIMED = "LUTs, not timed"
+    """It has the fewest LUTs of several that have about as few: their clocks were not measured."""
+    UNPLACED = "LUTs, not placed"
+    """It has the fewest LUTs of several that have about as few: not all of them could be placed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,12 +84,15 @@ class Choice:
     luts : mapping of str to int or str
         LUTs by structure, that of the component's own rule first; the reason where one has failed.
     way : Way
+    mhz : mapping of str to float or str
+        Clocks of the structures that they decide between; the reason where one has none.
     """
 
     subject: Subject
     target: str
     luts: Mapping[str, int | str]
     way: Way
+    mhz: Mapping[str, float | str] = field(default_factory=dict)
 
     @property
     def rule(self) -> str:
@@ -73,9 +101,26 @@ class Choice:
 
     @property
     def winner(self) -> str | None:
-        """The structure with the fewest LUTs; None if every one has failed."""
-        found: str | None = winner(self.luts)
+        """The structure to take, see :func:`hw.recorded.winner`; None if every one has failed."""
+        found: str | None = winner(self.luts, self.mhz)
         return found
+
+    @property
+    def fewest(self) -> str | None:
+        """The structure with the fewest LUTs; None if every one has failed."""
+        found: str | None = winner(self.luts, {})
+        return found
+
+    @property
+    def basis(self) -> Basis | None:
+        """By what the winner was taken; None if there is none."""
+        names = contenders(self.luts)
+        if len(names) < 2:
+            return Basis.LUTS if names else None
+        clocks = [self.mhz.get(name) for name in names]
+        if all(isinstance(clock, float) for clock in clocks):
+            return Basis.CLOCK
+        return Basis.UNPLACED if any(isinstance(clock, str) for clock in clocks) else Basis.UNTIMED
 
     @property
     def gain(self) -> float | None:
@@ -86,7 +131,8 @@ class Choice:
     def to_json(self) -> Json:
         """Return the choice, ready for JSON."""
         return {"request": self.subject.to_json(), "target": self.target, "winner": self.winner, "rule": self.rule,
-                "luts": dict(self.luts)}
+                "fewest": self.fewest, "basis": None if self.basis is None else self.basis.value,
+                "luts": dict(self.luts), "mhz": dict(self.mhz)}
 
 
 class Records:
@@ -123,6 +169,8 @@ class Records:
             ordered = [families[target] for target in TARGETS if target in families]
             record = {"request": ordered[-1].subject.to_json(),
                       "luts": {choice.target: dict(choice.luts) for choice in ordered},
+                      **({"mhz": clocks} if (clocks := {choice.target: dict(choice.mhz)
+                                                       for choice in ordered if choice.mhz}) else {}),
                       "conditions": {choice.target: ways[choice.way] for choice in ordered}}
             lines.append(f"{json.dumps(key)}: {json.dumps(record)}")
         conditions = [json.dumps(dataclasses.asdict(way)) for way in ways]
@@ -139,11 +187,11 @@ class Records:
             If it cannot be read, is no such file, or one of another version.
         """
         try:
-            luts = read_records(path)
+            figures = read_records(path)
             document = json.loads(path.read_bytes())
             ways = [_way(values) for values in document["conditions"]]
-            return cls(Choice(subject=Subject.from_json(record["request"]), target=target, luts=luts[key][target],
-                              way=ways[index])
+            return cls(Choice(subject=Subject.from_json(record["request"]), target=target, way=ways[index],
+                              luts=figures[key][target].luts, mhz=figures[key][target].mhz)
                        for key, record in document["models"].items()
                        for target, index in record["conditions"].items())
         except OSError as error:
@@ -167,7 +215,8 @@ class Records:
 
 
 def _way(values: Json) -> Way:
-    return Way(**{**values, "tools": tuple((name, version, digest) for name, version, digest in values["tools"])})
+    return Way(**{**values, "tools": tuple((name, version, digest) for name, version, digest in values["tools"]),
+                  "seeds": tuple(values["seeds"])})
 
 
 def _lines(items: Iterable[str]) -> str:

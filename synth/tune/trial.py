@@ -5,9 +5,10 @@ from __future__ import annotations
 import dataclasses
 import json
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from synth import flow
 from synth.build import Builder, Outcome, Plan
@@ -25,6 +26,8 @@ Json = dict[str, Any]
 
 _LOG_NOTE = "; the full log is "
 """What the toolchain's errors end with; a row outlives the log."""
+
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,18 +146,37 @@ def measure(task: Task) -> list[Result]:
         For what says something of this machine: a tool is not installed, the store cannot be written. It has no
         parts but its message, so that it can come back from another process.
     """
-    found: dict[Trial, Result] = {}
+    return run_trials(task, _result, check=True)
+
+
+def run_trials(task: Task, result_of: Callable[[Trial, Outcome, Settings], R], *, check: bool) -> list[R]:
+    """Build the circuits of a task with what the store of this machine already holds; return a result for each trial.
+
+    Parameters
+    ----------
+    task : Task
+    result_of : callable
+        From a trial, what a build made of it, and how it was to be measured.
+    check : bool
+        Whether the netlists are run. What they have to answer is computed once for all of them.
+
+    Raises
+    ------
+    SynthError
+        As :func:`measure` does.
+    """
+    found: dict[Trial, R] = {}
     try:
         store = Store(cache_folder(), warn=Console().warn)
         try:
             first: Builder | None = None
             for structure in dict.fromkeys(trial.structure for trial in task.trials):
                 trials = [trial for trial in task.trials if trial.structure == structure]
-                builder = Builder(_plan(trials, task.settings), store=store, like=first)
-                first = first or builder
+                builder = Builder(_plan(trials, task.settings, check=check), store=store, like=first)
+                first = first or (builder if check else None)
                 with tempfile.TemporaryDirectory(prefix="narrowgauge-") as folder:
                     outcomes = builder.run(Path(folder), SilentProgress())
-                found |= {trial: _result(trial, outcome, task.settings)
+                found |= {trial: result_of(trial, outcome, task.settings)
                           for trial, outcome in zip(trials, outcomes, strict=True)}
         finally:
             store.close()
@@ -163,11 +185,16 @@ def measure(task: Task) -> list[Result]:
     return [found[trial] for trial in task.trials]
 
 
-def _plan(trials: list[Trial], settings: Settings) -> Plan:
+def _plan(trials: list[Trial], settings: Settings, *, check: bool) -> Plan:
     """Return the plan of trials of one structure."""
-    return Plan(operation=trials[0].subject.operation(trials[0].structure), device=None, seeds=(), jobs=1,
+    return Plan(operation=trials[0].subject.operation(trials[0].structure), device=None, seeds=settings.seeds, jobs=1,
                 targets=[TARGETS[trial.target] for trial in trials], vector_seed=settings.vector_seed,
-                timeout=settings.timeout, samples=settings.samples)
+                timeout=settings.timeout, samples=settings.samples, check=check)
+
+
+def message_of(error: SynthError) -> str:
+    """Return what a failure's row says."""
+    return str(error).split(_LOG_NOTE)[0]
 
 
 def _result(trial: Trial, outcome: Outcome, settings: Settings) -> Result:
@@ -175,7 +202,7 @@ def _result(trial: Trial, outcome: Outcome, settings: Settings) -> Result:
     key = trial.key_of(conditions)
     if outcome.error is not None:
         return Result(key=key, trial=trial, reason=reason_of(outcome.error), conditions=conditions,
-                      message=str(outcome.error).split(_LOG_NOTE)[0])
+                      message=message_of(outcome.error))
     assert outcome.mapped is not None  # what is not mapped has an error
     check = outcome.verification or {}
     if check["mismatches"]:

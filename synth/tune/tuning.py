@@ -1,4 +1,4 @@
-"""A campaign of trials: every structure of every subject on every target, and the table that comes out."""
+"""A campaign of trials: the LUTs of every structure of every subject on every target."""
 
 from __future__ import annotations
 
@@ -17,22 +17,30 @@ from synth.tune.trial import Result, Task, Trial, expected_conditions, measure
 
 
 @dataclass(frozen=True)
-class _Place:
-    """A trial, and the key of its result."""
+class Place:
+    """A trial, and the key of its result.
+
+    Parameters
+    ----------
+    trial : Trial
+    key : str
+    """
 
     trial: Trial
     key: str
 
     @property
     def circuit(self) -> str:
+        """What is measured, in words."""
         return self.trial.circuit
 
     @property
     def target(self) -> str:
+        """Name of the device family."""
         return self.trial.target
 
 
-class Tuning(Campaign[_Place, Result]):
+class Tuning(Campaign[Place, Result]):
     """Subjects on targets, of whose structures those that the journal lacks are measured.
 
     Parameters
@@ -60,13 +68,13 @@ class Tuning(Campaign[_Place, Result]):
                          claims=claims, has_failed=lambda result: result.reason is not None, retry=retry)
 
     def records(self) -> Records:
-        """Return the table of the subjects and targets of which every structure is measured now."""
+        """Return the table, without clocks, of the subjects and targets of which every structure is measured now."""
         ways = {target: Way.of(target, conditions) for target, conditions in self._ways.items()}
         return Records(
             choice for subject, places in self._by_subject.items() for target in self._ways
             if (choice := self._choice(subject, target, places, ways[target])) is not None)
 
-    def _choice(self, subject: Subject, target: str, places: Sequence[_Place], way: Way) -> Choice | None:
+    def _choice(self, subject: Subject, target: str, places: Sequence[Place], way: Way) -> Choice | None:
         results = [self._journal.get(place.key) for place in places if place.target == target]
         found = [result for result in results if result is not None]
         if len(found) < len(results):
@@ -74,12 +82,12 @@ class Tuning(Campaign[_Place, Result]):
         luts = {result.trial.structure: result.count for result in found}
         return Choice(subject=subject, target=target, luts=luts, way=way)
 
-    def _trials(self, subject: Subject) -> Iterator[_Place]:
+    def _trials(self, subject: Subject) -> Iterator[Place]:
         for structure in structures_of(subject.operation().model):
             for target, conditions in self._ways.items():
                 trial = Trial(subject=subject, structure=structure.value, target=target)
-                yield _Place(trial, trial.key_of(conditions))
+                yield Place(trial, trial.key_of(conditions))
 
 
-def _task(settings: Settings, places: list[_Place]) -> Task:
+def _task(settings: Settings, places: list[Place]) -> Task:
     return Task(trials=tuple(place.trial for place in places), settings=settings)

@@ -77,7 +77,7 @@ def add_operation_arguments(parser: argparse.ArgumentParser, *, automatic_pipeli
                        help=f"random bits of a stochastic rounding (default: {DEFAULT_RANDOM_BITS})")
     group.add_argument("--structure", metavar="NAME",
                        help="how the circuit is built, where it can be in several ways, such as normalise-product "
-                            "(default: the smallest one measured)")
+                            "(default: the one that won the measurement)")
     group.add_argument("--pipeline", metavar="N", default=0,
                        type=_stages_or_auto if automatic_pipeline else natural("Pipeline"),
                        help="register stages (default: 0, combinational)" + (

@@ -8,8 +8,12 @@ from numpy.typing import NDArray
 
 from sw.formats import FloatingPointFormat, PositFormat, ScalarFormat
 from sw.reference.model import Codes, Port
+from sw.reference.value_array import decode_array
 
 Inputs = dict[str, Codes]
+
+LISTED_BITS = 16
+"""Bits of formats whose codes are all decoded, to tell the special ones."""
 
 
 def corner_codes(fmt: ScalarFormat) -> NDArray[np.uint64]:
@@ -61,6 +65,25 @@ def random_codes(port: Port, generator: np.random.Generator, count: int) -> Code
              for shift in range(0, port.width, 32)]
     wide: Codes = np.bitwise_or.reduce(limbs) & ((1 << port.width) - 1)
     return wide
+
+
+def special_codes(fmt: ScalarFormat) -> NDArray[np.bool_]:
+    """Return, for each code of a format of at most 16 bits, whether it stands for no finite number."""
+    values = decode_array(fmt, np.arange(1 << fmt.width, dtype=np.uint64))
+    return np.asarray(values.nan | values.infinite, dtype=bool)
+
+
+def without_specials(port: Port, codes: Codes, generator: np.random.Generator, kept: float) -> Codes:
+    """Return codes in which any finite number stands in for what is none, but for a part that is ``kept``.
+
+    Codes of a port of more than 16 bits, of which few are no finite number, are returned as they are.
+    """
+    if port.format is None or port.width > LISTED_BITS or not (special := special_codes(port.format)).any():
+        return codes
+    finite = np.flatnonzero(~special).astype(codes.dtype)
+    replaced = special[codes.astype(np.int64)] & (generator.random(codes.shape) >= kept)
+    found: Codes = np.where(replaced, finite[generator.integers(0, len(finite), codes.shape)], codes)
+    return found
 
 
 def random_corners(port: Port, generator: np.random.Generator, count: int) -> Codes:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sw.formats import ScalarFormat
-from sw.reference.accumulator_width import product_grid, quantum_exponent
+from sw.formats import ScalarFormat, as_float
+from sw.reference.accumulator_width import Grid, format_grid, product_grid, quantum_exponent, sum_grid
+from sw.reference.block import BlockDot
 from sw.reference.dot import Dot
 from sw.reference.model import Codes, Function, Port
 from sw.reference.value_array import ValueArray, decode_array, multiply_arrays, to_integers
-from synth.verify.codes import Inputs, corner_codes, random_codes
+from synth.verify.codes import Inputs, corner_codes, random_codes, special_codes
 
 _WORD_BITS = 60
 """Bits of sums that are machine integers, with room for one more product."""
@@ -26,8 +30,15 @@ _MOST_CODES = 512
 _MOST_FLIPPED = 4
 """Bits in which a sum differs from one that is its sign all over, at most: as many as a look-up table may look at."""
 
-_STEERED_LANES = 8
+_WINDOW = 8
+"""Digits next to each other in which any combination is tried, the others being all sign or all but the sign."""
+
+_STEERED_LANES = 32
 """Lanes of which a sum is made, at most; the others are left to chance, or zero."""
+
+_MOST_PLACES, _SMALL, _SPECIAL_SCALE = 32, 0.75, 1 / 16
+"""Places above a result's lowest one up to which scales bring a sum; how many of the sums that they move are brought
+there, not to its largest; and how many of the scales stand for no number."""
 
 
 class Products:
@@ -90,8 +101,9 @@ def turning_sums(width: int, exponent: int, result: ScalarFormat | None, generat
                  ) -> NDArray[Any]:
     """Return sums at which what follows a register of them turns.
 
-    Half of them, above a place of which what is below is left to chance, are all sign but for up to four bits, or of
-    all bits but the sign: what a detector of overflow, of a leading or of any digit, has to tell apart. The other half
+    Half of them, above a place of which what is below is left to chance, are all sign but for up to four bits anywhere
+    or any of some next to each other, or of all bits but the sign: what a detector of overflow, of a leading or of any
+    digit, and what shifts these, has to tell apart. The other half
     are values of the result's format, those halfway between two of them, and those one unit beside these; without a
     result's format, all are of the first kind.
 
@@ -123,9 +135,14 @@ def _sparse_sums(width: int, generator: np.random.Generator, count: int) -> NDAr
     bits = complemented.astype(object) * ((1 << digits) - 1)
     flips = generator.integers(0, digits, (_MOST_FLIPPED, count)).astype(object)
     used = generator.integers(1, _MOST_FLIPPED + 1, count)
-    for number, places in enumerate(flips):
-        bits = np.where(used > number, bits ^ (one << places), bits)
-    loose = (one << (generator.integers(0, width, count) * generator.integers(0, 2, count)).astype(object)) - 1
+    close = generator.integers(0, 2, count).astype(bool)
+    places = generator.integers(0, digits, count).astype(object)
+    window = generator.integers(0, 1 << _WINDOW, count).astype(object) << places & (one << digits) - 1
+    for number, place in enumerate(flips):
+        bits = np.where(~close & (used > number), bits ^ (one << place), bits)
+    bits = np.where(close, bits ^ window, bits)
+    below = np.where(close, places, generator.integers(0, width, count))
+    loose = (one << (below * generator.integers(0, 2, count)).astype(object)) - 1
     bits = bits & ~loose | random_codes(Port(width=digits), generator, count).astype(object) & loose
     sums: NDArray[Any] = np.where(negative, ~bits, bits)
     return sums
@@ -144,35 +161,96 @@ def _rounding_turns(result: ScalarFormat, exponent: int, generator: np.random.Ge
     return sums
 
 
+@dataclass(frozen=True)
+class _Lanes:
+    """What is summed: so many products of two formats, on which grid, and the format of a sum that is rounded alone."""
+
+    a: ScalarFormat
+    b: ScalarFormat
+    count: int
+    grid: Grid
+    result: ScalarFormat | None
+
+
+def _lanes(model: Function) -> _Lanes | None:
+    if isinstance(model, Dot):
+        return _Lanes(model.a, model.b, model.lanes, model.sum_grid, model.result)
+    if isinstance(model, BlockDot):
+        a, b, count = model.a.element, model.b.element, model.a.block_size
+        return _Lanes(a, b, count, sum_grid(a, b, terms=count), None)
+    return None
+
+
 def steered_lanes(model: Function, generator: np.random.Generator, count: int) -> Inputs | None:
     """Return operands of a dot product of which the exact sum is one at which the rounding turns.
 
     Some lanes, none in many of the vectors, hold any codes, and the others bring the sum to where it is wanted: so it
-    is reached by one lane as well as by all, and by large terms that cancel. None for any other operation.
+    is reached by one lane as well as by all, and by large terms that cancel. The scales of blocks bring half of the
+    sums to where the result's numbers end. None for any other operation.
     """
-    if not isinstance(model, Dot) or model.sum_grid.width > WIDEST_SUM:
+    summed = _lanes(model)
+    if summed is None or summed.grid.width > WIDEST_SUM:
         return None
-    ports, lanes = model.inputs, model.lanes
-    products = Products(model.a, model.b)
-    places = products.exponent - model.sum_exponent
-    wanted = turning_sums(model.sum_grid.width, model.sum_exponent, model.result, generator, count) >> places
-    wanted = machine_integers(wanted, model.sum_grid.width)
+    lanes, grid = summed.count, summed.grid
+    products = Products(summed.a, summed.b)
+    places = products.exponent - grid.exponent
+    goals = turning_sums(grid.width, grid.exponent, summed.result, generator, count) >> places
+    wanted = machine_integers(goals, grid.width)
     free = np.minimum(generator.integers(0, 2 * lanes, count), lanes - 1) * (generator.random(count) < 0.5)
     steered = np.minimum(lanes - free, _STEERED_LANES)
     columns: list[tuple[Codes, Codes]] = []
     for lane in range(lanes):
         a, b, value = products.nearest(wanted * (lane >= lanes - steered), generator)
-        any_a, any_b = (random_codes(Port.of(fmt), generator, count) for fmt in (model.a, model.b))
+        any_a, any_b = (random_codes(Port.of(fmt), generator, count) for fmt in (summed.a, summed.b))
         loose = lane < free
         a, b = np.where(loose, any_a, a), np.where(loose, any_b, b)
-        added = np.where(loose, product_integers(model.a, model.b, a, b, products.exponent), value)
+        added = np.where(loose, product_integers(summed.a, summed.b, a, b, products.exponent), value) \
+            if loose.any() else value
         wanted = wanted - added.astype(wanted.dtype)
         columns.append((a, b))
     order = np.argsort(generator.random((count, lanes)), axis=1)
     operands = {name: np.take_along_axis(np.stack(codes, axis=1), order, axis=1)
                 for name, codes in zip(("a", "b"), zip(*columns, strict=True), strict=True)}
-    return operands | {name: random_codes(port, generator, count) for name, port in ports.items()
+    if isinstance(model, BlockDot):
+        leading = np.frexp(np.abs(goals.astype(np.float64)))[1] + products.exponent
+        operands |= _steered_scales(model, leading, generator)
+    return operands | {name: random_codes(port, generator, count) for name, port in model.inputs.items()
                        if name not in operands}
+
+
+def _steered_scales(model: BlockDot, leading: NDArray[Any], generator: np.random.Generator) -> Inputs:
+    """Return scales, half of which bring sums of these leading digits to where the result's numbers end.
+
+    That is from below its smallest to above where it has all its digits, or about its largest. Now and then one of the
+    scales, or both, stand for no number.
+    """
+    count = len(leading)
+    grid = format_grid(model.result)
+    small = grid.exponent + generator.integers(-4, _MOST_PLACES, count)
+    large = grid.exponent + grid.width + generator.integers(-4, 3, count)
+    wanted = np.where(generator.random(count) < _SMALL, small, large) - leading
+    scales: Inputs = {}
+    taken = np.zeros(count, dtype=np.int64)
+    for name, fmt in (("a_scale", model.a.scale), ("b_scale", model.b.scale)):
+        special, powers = special_codes(fmt), _powers(fmt)
+        codes = random_codes(Port.of(fmt), generator, count)
+        if scales:
+            order = np.argsort(powers, kind="stable")
+            near = order[np.minimum(np.searchsorted(powers[order], wanted - taken), len(order) - 1)]
+            codes = np.where(generator.random(count) < 0.5, near.astype(codes.dtype), codes)
+        if special.any():
+            odd = np.flatnonzero(special)[generator.integers(0, int(special.sum()), count)].astype(codes.dtype)
+            codes = np.where(generator.random(count) < _SPECIAL_SCALE, odd, codes)
+        taken = powers[codes.astype(np.int64)]
+        scales[name] = codes
+    return scales
+
+
+def _powers(fmt: ScalarFormat) -> NDArray[np.int64]:
+    """Return the exponent of each code's leading digit; 0 for one that has none."""
+    values = (fmt.decode(code) for code in range(1 << fmt.width))
+    return np.array([math.frexp(abs(as_float(value)))[1] - 1 if isinstance(value, Fraction) and value else 0
+                     for value in values], dtype=np.int64)
 
 
 def machine_integers(integers: NDArray[Any], width: int) -> NDArray[Any]:

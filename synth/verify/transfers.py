@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from sw.reference.cast import observed
 from sw.reference.model import Codes, Port, Stream
-from synth.verify.codes import random_codes, random_corners
+from synth.verify.codes import random_codes, random_corners, without_specials
 from synth.verify.torch_check import TorchCheck
 from synth.verify.walks import walk
 
@@ -24,11 +24,18 @@ LONG_SEQUENCES = 512
 _OPERANDS, _CONSTANT, _CANCELLING, _WALKING, _EXTREME = 7, 2, 4, 5, 6
 """Kinds of operands, which take turns every eight sequences."""
 
-_MOST_WALKS = 256
+_MORE_WALKING = (8, 10)
+"""And of twice as many, those in which they are chosen so too."""
+
+_MOST_WALKS = 1024
 """Sequences of the kind whose operands are chosen as the sum goes, at most: they take the longest to make."""
 
 _FRAMES, _ALWAYS_LAST = 6, (2, 5)
 """Manners of sums, which do as well, and those of them in which every transfer asks for a result."""
+
+_SPECIALS = 1 / 256
+"""How many of the operands that are no finite numbers are left, in every second group of sequences: sums that have met
+one are never finite again."""
 
 RESET_PROBABILITY = 1 / 48
 """Of a reset before a transfer, in the sequences that have any."""
@@ -145,7 +152,8 @@ def _any_codes(model: Stream, generator: np.random.Generator, resets: NDArray[np
         _frame(inputs, generator)
     _cancel(model.inputs, inputs)
     covering = _cover(model.inputs, inputs)
-    walking = np.flatnonzero(np.arange(resets.shape[1]) // 8 % _OPERANDS == _WALKING)
+    group = np.arange(resets.shape[1]) // 8
+    walking = np.flatnonzero((group % _OPERANDS == _WALKING) | np.isin(group % (2 * _OPERANDS), _MORE_WALKING))
     walking = np.setdiff1d(walking, covering)[:_MOST_WALKS]
     walk(model, inputs, resets, walking, np.random.default_rng([seed, 1]))
     return inputs
@@ -171,6 +179,8 @@ def _operands(name: str, port: Port, generator: np.random.Generator, shape: tupl
             codes[0, extreme] = 1
         mixed = (kind == 3) & (generator.random(shape) < 0.5)
         codes[mixed] = corners[mixed]
+        finite = (np.arange(shape[1]) // (8 * _OPERANDS) % 2 == 1) & (kind != _CONSTANT)
+        codes[:, finite] = without_specials(port, codes[:, finite], generator, _SPECIALS)
     return codes
 
 
@@ -182,7 +192,8 @@ def _frame(inputs: dict[str, Codes], generator: np.random.Generator) -> None:
     chance = np.select([style == 0, style == 1, style == 2], [0.3, 0.06, 0.02], 0.0)
     # Styles 2 and 5 are running sums, the latter without an end.
     first, last = draw[0] < chance, draw[1] < np.where(np.isin(style, _ALWAYS_LAST), 1.0, chance)
-    frame = generator.integers(1, 40, sequences)
+    # Of any order of magnitude, so that what takes turns after some of them is seen between sums.
+    frame = np.minimum(2 ** (generator.random(sequences) * np.log2(transfers + 1)), transfers).astype(np.int64)
     place = np.arange(transfers)[:, None] % frame
     framed = style == 3  # sums of one length, back to back
     first[:, framed], last[:, framed] = (place == 0)[:, framed], (place == frame - 1)[:, framed]

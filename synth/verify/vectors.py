@@ -18,8 +18,11 @@ __all__ = ["BLOCK", "SPECIAL_SAMPLES", "STEERED_SAMPLES", "Inputs", "Vectors", "
 SPECIAL_SAMPLES = 1 << 16
 """Halfway cases, and cancelling operands, at most this many of each."""
 
-STEERED_SAMPLES = 1 << 17
-"""Lanes whose sum is steered, at most."""
+STEERED_SAMPLES = 1 << 18
+"""Vectors whose lanes' sum is steered, at most."""
+
+STEERED_CODES = 1 << 22
+"""Lanes of all of these together, at most."""
 
 BLOCK = 1 << 19
 """Vectors that are handled at a time."""
@@ -114,7 +117,9 @@ def function_vectors(model: Function, *, seed: int, exhaustive_bits: int, sample
     if cancelling is not None:
         parts["cancelling"] = cancelling(generator, special)
     # Of a generator of their own, so that what follows is what it is without them.
-    steered = steered_lanes(model, np.random.default_rng([seed, 1]), min(STEERED_SAMPLES, samples))
+    lanes = max(port.lanes or 1 for port in ports.values())
+    steered = steered_lanes(model, np.random.default_rng([seed, 1]),
+                            min(STEERED_SAMPLES, STEERED_CODES // lanes, samples))
     if steered is not None:
         parts["steered"] = steered
     parts["random"] = {name: random_codes(port, generator, samples) for name, port in ports.items()}

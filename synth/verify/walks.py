@@ -17,6 +17,7 @@ from sw.reference.emac import ExactMultiplyAccumulate
 from sw.reference.mac import MultiplyAccumulate
 from sw.reference.model import Codes, Stream
 from sw.reference.value_array import decode_array
+from synth.verify.codes import LISTED_BITS, special_codes
 from synth.verify.sums import WIDEST_SUM, Products, finite_integers, machine_integers, turning_sums
 
 _TRANSFERS_A_SUM = 8
@@ -25,8 +26,14 @@ _TRANSFERS_A_SUM = 8
 _CHOSEN_FROM = 2
 """How many times the sums that are gone to are picked, for those that come twice."""
 
-_BACK, _ANEW = 1 / 2, 1 / 4
-"""How often a walk among rounded sums goes to zero, and how often it starts another sum on its way."""
+_BACK = 1 / 2
+"""How often a walk among rounded sums goes to zero."""
+
+_ANEW = 1 / 4, 1 / 1024, 1 / 64, 1 / 1024
+"""How often one starts another sum where it has come to one: in turn, for sums of few pairs, and of many chunks."""
+
+_SPOILT, _CURED = (1 / 4, 0, 1 / 64, 1 / 64), (1, 0, 1 / 64, 1 / 2)
+"""How often it meets there what is no finite number, and how soon after that it starts another sum."""
 
 Integers = NDArray[Any]
 """An object array of Python integers."""
@@ -65,7 +72,8 @@ def walk(model: Stream, inputs: dict[str, Codes], resets: NDArray[np.bool_], col
     Each pair is the one whose product is nearest to what is missing to the next of :func:`turning_sums`. An exact sum
     goes to some of them in the order of their magnitude, so that all of its digits are reached, and comes back to
     where the result is no longer at its limit; a rounded one goes from any to any other or back to zero, where the
-    digits that it lost on the way come to light. Each transfer asks for a result.
+    digits that it lost on the way come to light. Where it has come to one, it may also meet an infinity or a NaN, and
+    then goes on for a while as if it had not. Each transfer asks for a result.
 
     Does nothing for an operation that is no accumulator of single pairs.
     """
@@ -77,6 +85,8 @@ def walk(model: Stream, inputs: dict[str, Codes], resets: NDArray[np.bool_], col
     goals = machine_integers(_goals(walked, products.exponent, generator, transfers, count), walked.width)
     state, at = walked.model.zero(count), np.zeros(count, dtype=np.int64)
     everywhere, before, moved = np.arange(count), np.zeros(count, dtype=goals.dtype), np.zeros(count, dtype=bool)
+    anew, spoiling, cured = (np.resize(chances, count) * (not walked.exact) for chances in (_ANEW, _SPOILT, _CURED))
+    spoilt = np.zeros(count, dtype=bool)
     for number in range(transfers):
         state = _chosen(resets[number, columns], walked.model.zero(count), state)
         held = machine_integers(walked.held(state), walked.width)
@@ -87,14 +97,27 @@ def walk(model: Stream, inputs: dict[str, Codes], resets: NDArray[np.bool_], col
         at = np.minimum(at + there, len(goals) - 1)
         rows = np.flatnonzero(there)
         a[rows], b[rows], _ = products.nearest((goals[at, everywhere] - held)[rows], generator)
+        first = generator.random(count) < np.where(spoilt, cured, anew * there)
+        meets = there & ~first & (generator.random(count) < spoiling)
+        spoilt = spoilt & ~first | meets
+        a, b = (_spoilt(fmt, codes, meets, generator) for fmt, codes in ((walked.a, a), (walked.b, b)))
         taken = {name: codes[number, columns] for name, codes in inputs.items()}
-        taken |= {"a": a, "b": b, "last": np.ones(count, dtype=np.uint64), "first": (
-            there & (generator.random(count) < (0 if walked.exact else _ANEW))).astype(np.uint64)}
+        taken |= {"a": a, "b": b, "last": np.ones(count, dtype=np.uint64), "first": first.astype(np.uint64)}
         for name in ("a", "b", "first", "last"):
             inputs[name][number, columns] = taken[name]
         before, moved = held, ~there
         state = walked.model.accumulate(
             _chosen(taken["first"].astype(bool), walked.model.initial(taken), state), taken)
+
+
+def _spoilt(fmt: ScalarFormat, codes: Codes, where: NDArray[np.bool_], generator: np.random.Generator) -> Codes:
+    """Return codes of which some, in every second of the places, stand for no finite number, if any of a format do."""
+    special = np.flatnonzero(special_codes(fmt)) if fmt.width <= LISTED_BITS else np.arange(0)
+    if not len(special):
+        return codes
+    chosen: Codes = np.where(where & (generator.random(len(codes)) < 0.5),
+                             special[generator.integers(0, len(special), len(codes))].astype(codes.dtype), codes)
+    return chosen
 
 
 def _products(model: Stream) -> Products | None:
@@ -133,7 +156,10 @@ def _goals(walked: _Walked, exponent: int, generator: np.random.Generator, trans
         return turning_sums(walked.width, exponent, walked.result, generator, number)
 
     if not walked.exact:
-        goals = turning(transfers * count).reshape(transfers, count)
+        anywhere = turning(transfers * count).reshape(transfers, count)
+        # In every second walk all of one magnitude, at which large parts of the terms cancel.
+        lower = generator.integers(0, walked.width, count) * generator.integers(0, 2, count)
+        goals: Integers = anywhere >> lower.astype(object)
         goals[generator.random(goals.shape) < _BACK] = 0
         return goals
     visits = max(transfers // _TRANSFERS_A_SUM, 1)

@@ -11,8 +11,10 @@ from hw import recorded
 from hw.function import TABLE_LIMIT, suitable_structures
 from hw.recorded import (
     SCHEMA,
+    Figures,
     RecordError,
     choose_structure,
+    contenders,
     family_of,
     model_key,
     overall_winner,
@@ -48,8 +50,9 @@ def table(tmp_path, monkeypatch):
     """Writes the table that is read."""
     path = tmp_path / "recorded.json"
 
-    def write(models):
-        path.write_text(json.dumps({"schema": SCHEMA, "models": {key: {"luts": luts} for key, luts in models.items()}}))
+    def write(models, **more):
+        path.write_text(json.dumps({"schema": SCHEMA,
+                                    "models": {key: {"luts": luts, **more} for key, luts in models.items()}}))
         recorded._records.cache_clear()
 
     monkeypatch.setattr(recorded, "RECORDS", path)
@@ -61,8 +64,45 @@ def table(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("luts", "name"), [
     ({"a": 3, "b": 2, "c": 4}, "b"), ({"a": 2, "b": 2}, "a"), ({"a": "timeout", "b": 7}, "b"), ({"a": 0, "b": 1}, "a"),
     ({"a": "mismatch", "b": "timeout"}, None), ({}, None)])
-def test_the_fewest_luts_win_and_the_first_of_as_few(luts, name):
-    assert winner(luts) == name
+def test_without_clocks_the_fewest_luts_win_and_the_first_of_as_few(luts, name):
+    assert winner(luts, {}) == name
+
+
+@pytest.mark.parametrize(("luts", "names"), [
+    ({"a": 100, "b": 120, "c": 121}, ["a", "b"]), ({"b": 120, "a": 100}, ["b", "a"]), ({"a": 4, "b": 5}, ["a"]),
+    ({"a": 20, "b": 24}, ["a", "b"]), ({"a": 0, "b": 1, "c": 0}, ["a", "c"]), ({"a": "timeout", "b": 9}, ["b"]),
+    ({"a": "mismatch"}, []), ({}, [])])
+def test_what_takes_at_most_20_percent_more_luts_than_the_fewest_contends(luts, names):
+    assert contenders(luts) == names
+
+
+@pytest.mark.parametrize(("luts", "mhz", "name"), [
+    # Products: 1.96 against 1.70. The rule's one has more LUTs and wins by its clock.
+    ({"a": 111, "b": 106}, {"a": 65.3, "b": 54.0}, "a"),
+    ({"a": 111, "b": 106}, {"a": 56.0, "b": 54.0}, "b"),    # 1.982 against 1.963
+    ({"a": 100, "b": 120}, {"a": 50.0, "b": 63.0}, "b"),    # 2.0 against 1.905, just within the margin
+    ({"a": 100, "b": 121}, {"a": 50.0, "b": 500.0}, "a"),   # and just outside
+    ({"a": 100, "b": 121}, {}, "a"),                        # a lone one needs no clock
+    ({"a": 100, "b": 110, "c": 104}, {"a": 50.0, "b": 80.0, "c": 60.0}, "b"),
+    # Below 2 %: 2.0 against 1.9643 (1.8 %), and above: 2.0 against 1.9592 (2.1 %).
+    ({"a": 100, "b": 110}, {"a": 50.0, "b": 56.0}, "a"),
+    ({"a": 100, "b": 110}, {"a": 50.0, "b": 56.2}, "b"),
+    # Of those within the noise of the best one, the fewest LUTs: c is the best, b within 2 % of it, a is not.
+    ({"a": 100, "b": 102, "c": 104}, {"a": 50.0, "b": 60.0, "c": 62.0}, "b"),
+    ({"a": 100, "b": 100}, {"a": 50.0, "b": 50.5}, "a"),    # a tie goes to the first
+    ({"b": 100, "a": 100}, {"a": 50.0, "b": 50.0}, "b"),
+    ({"a": 100, "b": 100}, {"a": 50.0, "b": 60.0}, "b"),
+    ({"a": 0, "b": 0}, {"a": 300.0, "b": 400.0}, "a"),      # wires have no product to compare
+])
+def test_among_those_the_least_product_of_luts_and_period_wins(luts, mhz, name):
+    assert winner(luts, mhz) == name
+
+
+@pytest.mark.parametrize("mhz", [{}, {"a": 50.0}, {"b": 90.0}, {"a": "timeout", "b": 90.0}, {"a": 50.0, "b": "tool"},
+                                 {"a": "does not fit", "b": "does not fit"}])
+def test_where_a_clock_is_not_known_the_fewest_luts_win(mhz):
+    assert winner({"a": 100, "b": 101}, mhz) == "a"
+    assert winner({"b": 101, "a": 100, "c": 200}, mhz) == "a"
 
 
 @pytest.mark.parametrize(("families", "name"), [
@@ -107,6 +147,16 @@ def test_each_family_has_its_own_winner(table):
     table({model_key(PRODUCT): {"ice40": {"early": 5, "late": 4}, "xc7": {"early": 2, "late": 9}}})
     assert recorded_structure(PRODUCT, "ice40") == "late"
     assert recorded_structure(PRODUCT, "xc7") == "early"
+
+
+def test_clocks_decide_in_their_family_alone(table):
+    luts = {"ice40": {"early": 100, "late": 105}, "xc7": {"early": 100, "late": 105}}
+    table({model_key(PRODUCT): luts}, mhz={"ice40": {"early": 50.0, "late": 70.0}})
+    assert recorded_structure(PRODUCT, "ice40") == "late"
+    assert recorded_structure(PRODUCT, "xc7") == "early"
+    assert recorded_structure(PRODUCT, None) == "early"  # no family has no clock
+    assert read_records(recorded.RECORDS)[model_key(PRODUCT)] == {
+        "ice40": Figures(luts["ice40"], {"early": 50.0, "late": 70.0}), "xc7": Figures(luts["xc7"])}
 
 
 @pytest.mark.parametrize("family", [None, "ecp5"])
@@ -167,12 +217,19 @@ def test_a_structure_of_another_version_is_refused(table):
         choose_structure(None, tuple(Way), PRODUCT, Board("ice40"))
 
 
-@pytest.mark.parametrize("text", ["{", "", "\xff", '{"schema": 1}', '{"schema": 1, "models": []}',
-                                  '{"schema": 1, "models": {"m": {"luts": {"ice40": {"early": 1.5}}}}}',
-                                  '{"schema": 1, "models": {"m": {"luts": {"ice40": {"early": -1}}}}}',
-                                  '{"schema": 1, "models": {"m": {"luts": {"ice40": {"early": true}}}}}',
-                                  '{"schema": 1, "models": {"m": {"luts": {"ice40": 3}}}}',
-                                  '{"schema": 1, "models": {"m": {}}}', '{"schema": 1, "models": {"m": 3}}'])
+@pytest.mark.parametrize("text", ["{", "", "\xff", '{"schema": 2}', '{"schema": 2, "models": []}',
+                                  '{"schema": 2, "models": {"m": {"luts": {"ice40": {"early": 1.5}}}}}',
+                                  '{"schema": 2, "models": {"m": {"luts": {"ice40": {"early": -1}}}}}',
+                                  '{"schema": 2, "models": {"m": {"luts": {"ice40": {"early": true}}}}}',
+                                  '{"schema": 2, "models": {"m": {"luts": {"ice40": 3}}}}',
+                                  '{"schema": 2, "models": {"m": {"luts": {"ice40": {"a": 1}}, "mhz": 3}}}',
+                                  '{"schema": 2, "models": {"m": {"luts": {"ice40": {"a": 1}}, "mhz": {"ice40": 3}}}}',
+                                  *('{"schema": 2, "models": {"m": {"luts": {"ice40": {"a": 1}}, "mhz": ' + mhz + '}}}'
+                                    for mhz in ('{"ice40": {"a": 0.0}}', '{"ice40": {"a": -1.5}}',
+                                                '{"ice40": {"a": true}}', '{"ice40": {"a": NaN}}',
+                                                '{"ice40": {"a": Infinity}}', '{"ice40": {"a": null}}',
+                                                '{"ice40": {"b": 9.5}}', '{"ecp5": {"a": 9.5}}')),
+                                  '{"schema": 2, "models": {"m": {}}}', '{"schema": 2, "models": {"m": 3}}'])
 def test_a_damaged_file_is_refused(tmp_path, text):
     path = tmp_path / "table.json"
     path.write_text(text, encoding="latin-1")

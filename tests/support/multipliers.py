@@ -35,19 +35,19 @@ def describe(multiplier):
             f"{multiplier.structure.name} hard_multiplier={multiplier.hard_multiplier}")
 
 
-def assert_exhaustively_right(multipliers, folder):
+def assert_exhaustively_right(multipliers, folder, platform=None):
     """Check every pair of codes, and every value of the random bits, of combinational multipliers."""
-    for multiplier, circuit in zip(multipliers, gates.build(multipliers, folder), strict=True):
+    for multiplier, circuit in zip(multipliers, gates.build(multipliers, folder, platform=platform), strict=True):
         a, b = pairs(multiplier.a_format, multiplier.b_format)
         for random, want in enumerate(expected(multiplier.model)):
             extra = {"random": np.full(len(a), random)} if multiplier.random_bits else {}
             _assert_equal(multiplier, a, b, random, circuit.run(a=a, b=b, **extra), want)
 
 
-def assert_right_on(multipliers, folder, vectors, seed):
+def assert_right_on(multipliers, folder, vectors, seed, platform=None):
     """Check corners by corners, and ``vectors`` random pairs of codes."""
     rng = np.random.default_rng(seed)
-    for multiplier, circuit in zip(multipliers, gates.build(multipliers, folder), strict=True):
+    for multiplier, circuit in zip(multipliers, gates.build(multipliers, folder, platform=platform), strict=True):
         widths = multiplier.a_format.width, multiplier.b_format.width
         grids = np.meshgrid(*(corners(width) for width in widths))
         a, b = (np.concatenate([grid.ravel(), rng.integers(0, 1 << width, vectors)])

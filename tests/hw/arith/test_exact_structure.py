@@ -5,14 +5,19 @@ import pytest
 from hw.arith.exact_structure import ExactStructure, exact_structures, require_exact_structure
 from sw.formats import parse
 
-ALL = {"invert-early", "gate-exponents", "select-blocks", "invert-late", "tables"}
+ALL = {"invert-early", "gate-exponents", "select-blocks", "invert-late", "tables", "digits", "shifted-digits"}
+OF_DIGITS = {"digits", "shifted-digits"}
 
 
 @pytest.mark.parametrize(("a", "b", "alone", "left_out"), [
-    ("float8_e4m3fn", "float8_e4m3fn", True, set()), ("float8_e4m3fn", "float8_e4m3fn", False, {"select-blocks"}),
-    ("float16", "float8_e4m3fn", True, {"tables"}), ("float4_e2m1fn", "int4", True, set()),
-    ("float4_e2m1fn", "int5", True, {"tables"}), ("posit<8,2>", "posit<8,2>", True, set()),
-    ("posit<8,1>", "float4_e2m1fn", False, {"tables", "select-blocks"}),
+    ("float8_e4m3fn", "float8_e4m3fn", True, OF_DIGITS),
+    ("float8_e4m3fn", "float8_e4m3fn", False, {"select-blocks", *OF_DIGITS}),
+    ("float16", "float8_e4m3fn", True, {"tables", *OF_DIGITS}), ("float4_e2m1fn", "int4", True, OF_DIGITS),
+    ("float4_e2m1fn", "int5", True, {"tables", *OF_DIGITS}), ("posit<8,2>", "posit<8,2>", True, OF_DIGITS),
+    ("posit<8,1>", "float4_e2m1fn", False, {"tables", "select-blocks", *OF_DIGITS}),
+    ("float4_e2m1fn", "float4_e2m1fn", True, set()),
+    ("float4_e2m1fn", "float4_e2m1fn", False, {"select-blocks", "shifted-digits"}),
+    ("minifloat_e3m1", "float4_e2m1fn", True, {"shifted-digits"}), ("int2", "float4_e2m1fn", True, {"shifted-digits"}),
     ("int8", "uint4", True, ALL - {"invert-late"}), ("int8", "uint4", False, ALL - {"invert-late"})])
 def test_structures_of_two_formats(a, b, alone, left_out):
     structures = exact_structures(parse(a), parse(b), alone=alone)
@@ -29,7 +34,7 @@ def test_products_of_fixed_point_are_paired_where_there_are_two():
 
 def test_which_structures_invert_early():
     assert {structure.value for structure in ExactStructure if structure.early} == {
-        "invert-early", "gate-exponents", "select-blocks"}
+        "invert-early", "gate-exponents", "select-blocks", *OF_DIGITS}
 
 
 def test_wrong_structures():

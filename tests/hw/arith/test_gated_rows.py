@@ -4,6 +4,8 @@
 The platforms' own forms are checked on their netlists: ``tests/synth/primitives/test_gated_sums.py``.
 """
 
+import re
+
 import numpy as np
 import pytest
 from amaranth.back import rtlil
@@ -49,8 +51,8 @@ def lanes_of(codes, shape, lanes):
 
 @pytest.mark.parametrize("balanced", [False, True])
 @pytest.mark.parametrize(("lanes", "widths"), [
-    (1, [(1, 1), (2, 1), (1, 2), (5, 3), (3, 6), (8, 8), (3, 7)]), (2, [(1, 1), (2, 3), (3, 2), (1, 5)]),
-    (3, [(1, 1), (2, 2), (3, 2)])])
+    (1, [(1, 1), (2, 1), (1, 2), (5, 3), (3, 6), (8, 8), (3, 7), (2, 9), (2, 13)]),
+    (2, [(1, 1), (2, 3), (3, 2), (1, 5)]), (3, [(1, 1), (2, 2), (3, 2)])])
 def test_every_sum_of_products(lanes, widths, balanced, tmp_path):
     shapes = [(Shape(a, a_signed), Shape(b, b_signed)) for a, b in widths
               for a_signed in (False, True) for b_signed in (False, True)]
@@ -62,6 +64,14 @@ def test_every_sum_of_products(lanes, widths, balanced, tmp_path):
         want &= (1 << a_shape.width + b_shape.width + (lanes - 1).bit_length()) - 1
         wrong = np.flatnonzero(circuit.run(a=a, b=b) != want.astype(np.uint64))
         assert not len(wrong), (a_shape, b_shape, a[wrong[0]], b[wrong[0]])
+
+
+@pytest.mark.parametrize(("width", "rows"), [
+    (1, [0]), (3, [0]), (4, [0, 2]), (5, [0, 3]), (8, [0, 2, 4, 6]), (11, [0, 3, 6, 9]), (13, [0, 4, 8, 12]),
+    (16, [0, 4, 8, 12]), (24, [0, 3, 6, 9, 12, 15, 18, 21])])
+def test_branches_of_a_balanced_product(width, rows):
+    text = rtlil.convert(Sum(Shape(4), Shape(width), 1, balanced=True), platform=Board("ice40"), emit_src=False)
+    assert [int(row) for row in re.findall(r"wire (?:width \d+ )?\\product_(\d+)\n", text)] == rows
 
 
 class GatedSum(wiring.Component):

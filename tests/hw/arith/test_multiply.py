@@ -146,6 +146,8 @@ def test_every_pair_of_small_catalog_formats(tmp_path):
     ("int8", "int8", "fixed<8,-4>", {"rounding": RoundingMode.STOCHASTIC, "random_bits": 3}),
     ("float4_e2m1fn", "float4_e2m1fn", "float4_e2m1fn", {}),
     ("float6_e2m3fn", "float6_e2m3fn", "int6", {"overflow": OverflowPolicy.WRAP}),
+    ("float8_e3m4", "float8_e4m3fn:subnormals=flushed", "float8_e4m3fn", {
+        "structure": Structure.COUNT_IN_OPERANDS, "rounding": RoundingMode.STOCHASTIC, "random_bits": 3}),
 ])
 def test_pipeline_delays_every_result_by_its_latency(a, b, result, parameters, pipeline, tmp_path):
     multiplier = Multiplier(parse(a), parse(b), parse(result), pipeline=pipeline, **parameters)
@@ -225,8 +227,8 @@ def test_operand_b_and_result_default_to_a():
 
 @pytest.mark.parametrize(("name", "structure"), [
     ("float4_e2m1fn", Structure.TRUTH_TABLE), ("int3", Structure.TRUTH_TABLE), ("int4", Structure.NORMALISE_PRODUCT),
-    ("float6_e2m3fn", Structure.NORMALISE_PRODUCT), ("float16", Structure.NORMALISE_PRODUCT),
-    ("float8_e4m3fn", Structure.NORMALISE_OPERANDS), ("bfloat16", Structure.NORMALISE_OPERANDS),
+    ("float6_e2m3fn", Structure.NORMALISE_PRODUCT), ("float16", Structure.COUNT_IN_OPERANDS),
+    ("float8_e4m3fn", Structure.NORMALISE_OPERANDS), ("bfloat16", Structure.COUNT_IN_OPERANDS),
     ("float8_e5m2", Structure.SIGNIFICAND_TABLES), ("float8_e4m3fn:subnormals=flushed", Structure.SIGNIFICAND_TABLES),
     ("float6_e2m3fn:subnormals=flushed", Structure.SIGNIFICAND_TABLES),
 ])
@@ -236,12 +238,33 @@ def test_default_structure(name, structure):
 
 def test_structures_that_build_the_same_circuit_are_offered_once():
     offered = {name: set(Multiplier.structures(Multiplier(parse(name)).model)) for name in (
-        "int8", "posit<8,1>", "float8_e8m0fnu", "float8_e4m3fn:subnormals=flushed", "float8_e3m4")}
+        "int4", "int8", "posit<6,1>", "posit<16,1>", "float8_e8m0fnu", "float8_e4m3fn:subnormals=flushed",
+        "float16:subnormals=flushed", "float8_e3m4")}
     assert offered == {
-        "int8": {Structure.NORMALISE_PRODUCT}, "posit<8,1>": {Structure.NORMALISE_OPERANDS},
+        "int4": {Structure.NORMALISE_PRODUCT, Structure.TRUTH_TABLE},
+        "int8": {Structure.NORMALISE_PRODUCT, Structure.BALANCED},
+        "posit<6,1>": {Structure.NORMALISE_OPERANDS, Structure.TRUTH_TABLE},
+        "posit<16,1>": {Structure.NORMALISE_OPERANDS, Structure.BALANCED},
         "float8_e8m0fnu": {Structure.NORMALISE_OPERANDS},
         "float8_e4m3fn:subnormals=flushed": {Structure.NORMALISE_OPERANDS, Structure.SIGNIFICAND_TABLES},
-        "float8_e3m4": {Structure.NORMALISE_OPERANDS, Structure.NORMALISE_PRODUCT}}
+        "float16:subnormals=flushed": {Structure.NORMALISE_OPERANDS, Structure.BALANCED},
+        "float8_e3m4": {Structure.NORMALISE_OPERANDS, Structure.NORMALISE_PRODUCT, Structure.COUNT_IN_OPERANDS}}
+
+
+class Ice40:
+    """A platform that names its family alone, whose products are made of gated rows."""
+
+    narrowgauge_family = "ice40"
+
+
+@pytest.mark.parametrize("structure", [Structure.BALANCED, Structure.NORMALISE_OPERANDS])
+def test_balanced_products_on_a_family_that_gates_sums(structure, tmp_path):
+    names = ("int5", "uint6", "minifloat_e2m4:subnormals=flushed", "posit<8,1>", "fixed<7,3>")
+    multipliers = [Multiplier(parse(name), structure=structure) for name in names]
+    multipliers.append(Multiplier(parse("int5"), parse("uint6"), parse("float8_e4m3fn"), structure=structure))
+    assert_exhaustively_right(multipliers, tmp_path, platform=Ice40())
+    wide = [Multiplier(parse(name), structure=structure) for name in ("float16:subnormals=flushed", "posit<16,1>")]
+    assert_right_on(wide, tmp_path, vectors=4_000, seed=4, platform=Ice40())
 
 
 @pytest.mark.parametrize(("arguments", "parameters", "error", "message"), [

@@ -3,10 +3,13 @@ import pytest
 from amaranth.back import rtlil
 
 from hw.arith.multiply import Multiplier, Structure
-from hw.arith.rounded_product import MODES, suits_tables
+from hw.arith.rounded_product import MODES, suits_selection, suits_tables
 from sw.formats import RoundingMode, parse
+from synth.verify import check, expect
 from tests.support.functions import assert_delayed
+from tests.support.mapped import map_component
 from tests.support.multipliers import assert_exhaustively_right, policies
+from tests.synth.netlist.oracle import needs_yosys
 
 FLOATS = ("float8_e5m2", "float6_e3m2fn", "float8_e4m3fnuz", "p3109_k8p3se", "p3109_k6p3se", "float4_e3m0fn",
           "float8_e4m3fn:subnormals=flushed", "float8_e5m2:subnormals=flushed", "float6_e2m3fn:subnormals=flushed",
@@ -64,6 +67,52 @@ def test_other_results(a, b, result, tmp_path):
     assert_exhaustively_right([tables(parse(a), parse(b), parse(result))], tmp_path)
 
 
+SELECTED = (("minifloat_e4m3:subnormals=absent", "minifloat_e4m3:subnormals=absent", "bfloat16"),
+            ("float6_e2m3fn:subnormals=flushed", "minifloat_e3m2:subnormals=absent", "bfloat16"),
+            ("float6_e3m2fn", "float6_e2m3fn", "float16"), ("float4_e2m1fn", "float4_e2m1fn", "float8_e3m4"),
+            ("float8_e5m2", "float4_e2m1fn", "float8_e3m4"), ("float4_e2m1fn", "float4_e2m1fn", "float6_e1m4fn"),
+            ("float6_e3m2fn", "float8_e8m0fnu", "float8_e4m3fn"),
+            ("minifloat_e4m1:subnormals=absent", "minifloat_e4m2:subnormals=absent",
+             "minifloat_e3m4:subnormals=flushed"),
+            ("minifloat_e4m2:subnormals=absent", "minifloat_e4m1:subnormals=absent", "float8_e3m4"))
+
+
+def select_exponent(names, **parameters):
+    return Multiplier(*map(parse, names), structure=Structure.SELECT_EXPONENT, **parameters)
+
+
+def test_products_that_select_their_exponent(tmp_path):
+    assert_exhaustively_right([select_exponent(names, rounding=MODES[index % len(MODES)])
+                               for index, names in enumerate(SELECTED)], tmp_path)
+
+
+@needs_yosys
+@pytest.mark.parametrize("names", SELECTED[::2])
+def test_products_of_gated_adders_that_select_their_exponent(names, tmp_path):
+    multiplier = select_exponent(names)
+    netlist, _ = map_component(multiplier, "ecp5", tmp_path, dsp=False)
+    expected = expect(multiplier.model, seed=1, samples=1024, exhaustive_bits=16, cancelling=False)
+    assert check(netlist, expected, latency=0, interval=1, seed=1)["mismatches"] == 0
+
+
+@pytest.mark.parametrize("pipeline", [1, 3])
+def test_pipeline_delays_a_selected_exponent(pipeline, tmp_path):
+    assert_delayed(select_exponent(SELECTED[0], pipeline=pipeline), tmp_path)
+
+
+@pytest.mark.parametrize(("a", "b", "result", "suits"), [
+    ("float8_e4m3fn", "float8_e4m3fn", "bfloat16", True), ("float8_e4m3fn", "float8_e5m2", "float16", True),
+    ("float8_e4m3fn", "float8_e4m3fn", "float16:fraction_bits=6", False), ("float8_e5m2", "int4", "float16", False),
+    ("float8_e3m4", "float8_e5m2", "float16", False), ("float8_e5m2", "float8_e5m2", "float8_e5m2", False)])
+def test_which_products_can_select_their_exponent(a, b, result, suits):
+    formats = [parse(name) for name in (a, b, result)]
+    assert suits_selection(*formats, RoundingMode.NEAREST_EVEN) is suits
+    assert (Structure.SELECT_EXPONENT in Multiplier.structures(Multiplier(*formats).model)) is suits
+    if not suits:
+        with pytest.raises(ValueError, match=r"Structure must be another one for .*, not Structure\.SELECT_EXPONENT"):
+            select_exponent((a, b, result))
+
+
 @pytest.mark.parametrize("pipeline", [1, 2, 3, 5])
 def test_pipeline_delays_every_result_by_its_latency(pipeline, tmp_path):
     assert_delayed(tables(parse("float8_e5m2"), pipeline=pipeline), tmp_path)
@@ -76,7 +125,9 @@ def test_elaborating_twice_gives_the_same():
 
 
 def test_a_hard_multiplier_is_given_a_product():
-    assert Multiplier(parse("float8_e5m2"), hard_multiplier=True).structure is Structure.NORMALISE_OPERANDS
+    fmt = parse("float8_e5m2")
+    assert Multiplier(fmt, hard_multiplier=True).structure is Structure.NORMALISE_OPERANDS
+    assert Multiplier(fmt, fmt, parse("float16"), hard_multiplier=True).structure is Structure.NORMALISE_OPERANDS
 
 
 @pytest.mark.parametrize(("a", "b", "result", "rounding", "suits"), [

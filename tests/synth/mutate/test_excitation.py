@@ -104,3 +104,28 @@ def test_registers_are_left_to_other_proofs():
     module["cells"]["register"] = gate("SB_DFF", C=50, D=102, Q=51)
     fault = Fault(cell="register", type="SB_DFF", kind=FaultKind.INVERTED_INPUT, pins=(("D", 0),))
     assert never_acts(document, fault, 20) == ""
+
+
+def test_a_difference_that_goes_no_further_is_none():
+    """What is exclusive-or of two bits and what is either of them differ in a corner that the next cell cannot see."""
+    document = unreachable_corner(1)
+    module = document["modules"]["top"]
+    # The table of ``xor0`` matters only where ``and0`` does not decide ``or0``.
+    assert module["cells"]["or0"]["parameters"]["LUT_INIT"] == format(0xEEEE, "016b")
+    fault = table_bit("xor0", 3)
+    for depth, shown in ((0, [0, 0, 0, 1]), (1, [0, 0, 0, 0])):
+        program = compile_netlist(read_netlist(excited(document, fault, (), depth)))
+        assert make_engine(program, "numpy").run_exhaustive()[ACTIVE].tolist() == shown, depth
+    assert never_acts(document, fault, 20) == "all combinations of 2 bits that decide what the cell gives"
+    assert never_acts(document, table_bit("xor0", 0), 20) == ""
+
+
+def test_logic_behind_a_cell_ends_at_what_remembers():
+    document = unreachable_corner(1)
+    module = document["modules"]["top"]
+    module["ports"] |= {"clk": {"direction": "input", "bits": [50]}, "o": {"direction": "output", "bits": [51]}}
+    module["cells"]["register"] = gate("SB_DFF", C=50, D=102, Q=51)
+    program = compile_netlist(read_netlist(excited(document, table_bit("or0", 0), [("clk", 0)], 5)))
+    assert all(stored not in program.outputs[0].registers for stored in (bit.stored for bit in program.state))
+    assert never_acts(document, table_bit("or0", 3), 20, [("clk", 0)])
+    assert never_acts(document, table_bit("or0", 0), 20, [("clk", 0)]) == ""

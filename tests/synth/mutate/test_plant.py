@@ -241,3 +241,14 @@ def test_a_sound_cell_is_left_as_it_is():
         plant(document, fault)
         choosable(document, [fault])
     assert outputs_of(document)["O"].tolist() == before
+
+
+def test_hexadecimal_tables_stay_so_where_they_look_like_bits():
+    """Yosys marks a string of digits 0 and 1 and an x by a space behind it; other than that it would be bits."""
+    sound = logic_design("LUT4", {"INIT": "0x0001 "}, "A B C D", "Z")
+    faults = [fault for fault in faults_of(sound) if fault.kind is FaultKind.TABLE_BIT]
+    assert len(faults) == 16
+    for fault in faults:
+        value = plant(sound, fault)["modules"]["top"]["cells"]["cell"]["parameters"]["INIT"]
+        assert int(value, 0) == 1 ^ fault.bits
+        assert value.endswith(" ") == set(value.strip()).issubset("01x"), value

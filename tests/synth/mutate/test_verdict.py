@@ -8,7 +8,8 @@ from synth.mutate.fading import changes_only_start, start_fades
 from synth.mutate.forgetting import forgets_after
 from synth.mutate.pair import MAXIMUM_BITS, Pair, first_difference, pair_of, window_of
 from synth.mutate.plant import top_module
-from synth.mutate.verdict import judge_machine
+from synth.mutate.reachable import reachable_states
+from synth.mutate.verdict import judge_machine, judge_masked, judge_reachable
 from synth.netlist import PortRegisters, Program, compile_netlist, read_netlist
 
 pytest.importorskip("bitwuzla")
@@ -65,7 +66,8 @@ def test_a_bit_that_is_never_addressed_changes_nothing():
 def wide(steps, *, masked=False):
     """Return a chain of exclusive ors over many inputs, with the unreachable corner at its end.
 
-    If ``masked``, there is a cell ``hidden`` too: of whatever it gives, ``x | x & hidden`` is ``x``.
+    If ``masked``, there is a cell ``hidden`` too: of whatever it gives, ``x | x & hidden`` is ``x``. That is some cells
+    behind it, so that it takes more than to look at what is near.
     """
     document = unreachable_corner(1)
     module = document["modules"]["top"]
@@ -73,7 +75,9 @@ def wide(steps, *, masked=False):
     module["ports"]["c"] = {"direction": "input", "bits": inputs}
     if masked:
         module["cells"] |= {"hidden": lut(0x8888, 150, 2, 200, "0", "0"),
-                            "absorbed": lut(0x8888, 151, 102, 150, "0", "0"),
+                            **{f"passed{index}": lut(0x5555, 161 + index, 160 + index if index else 150, "0", "0", "0")
+                               for index in range(4)},
+                            "absorbed": lut(0x8888, 151, 102, 164, "0", "0"),
                             "kept": lut(0xEEEE, 152, 102, 151, "0", "0")}
         net = 152
     for index, bit in enumerate(inputs):
@@ -242,3 +246,70 @@ def test_too_many_bits_are_refused():
     pair = Pair(sound=program, faulty=program, names=("n",) * (MAXIMUM_BITS + 1), same_start=True)
     with pytest.raises(ValueError, match="must be at most 24, not 25"):
         first_difference(pair)
+
+
+def two_places(enabled=False):
+    """Return two registers that exclude each other, and a look-up table that tells which of them is set."""
+    kind, pins = ("SB_DFFE", {"E": 6}) if enabled else ("SB_DFF", {})
+    return design({"a": [2], "b": [3], "clk": [4], "go": [6]}, {"o": [30]}, {
+        "only_a": lut(0x2222, 20, 2, 3, "0", "0"), "only_b": lut(0x4444, 21, 2, 3, "0", "0"),
+        "first": gate(kind, C=4, D=20, Q=10, **pins), "second": gate(kind, C=4, D=21, Q=11, **pins),
+        "which": lut(0x6666, 30, 10, 11, "0", "0")})
+
+
+@pytest.mark.parametrize("enabled", [False, True])
+def test_states_that_are_never_reached_do_not_count(enabled):
+    document = two_places(enabled)
+    sound, reachable = program_of(document), reachable_states(document)
+    assert reachable is not None
+    assert judge(document, table_bit("which", 3), sound, stream=True).verdict is Verdict.UNKNOWN
+    judgement = judge_reachable(document, table_bit("which", 3), sound, reachable)
+    assert judgement.verdict is Verdict.EQUIVALENT
+    assert judgement.method.startswith("induction over reachable states, bitwuzla")
+    for bit in (0, 1, 2):
+        seen = judge_reachable(document, table_bit("which", bit), sound, reachable)
+        assert seen.verdict is Verdict.UNKNOWN
+        assert "differs for states that are not known never to be" in seen.method
+    start = Fault(cell="first", type=document["modules"]["top"]["cells"]["first"]["type"],
+                  kind=FaultKind.INITIAL_VALUE, pins=(("Q", 0),))
+    assert judge_reachable(document, start, sound, reachable).verdict is Verdict.UNKNOWN
+
+
+def test_without_a_solver_nothing_is_known_of_states(monkeypatch):
+    def missing(*arguments, **options):
+        raise ToolMissing("bitwuzla", "Solver bitwuzla is not installed")
+
+    monkeypatch.setattr("synth.prove.exclusions", missing)
+    assert reachable_states(two_places()) is None
+
+
+def hidden():
+    """Return five registers and one that is seen while not all of these are set: it may hold anything meanwhile."""
+    places = {f"place{index}": gate("SB_DFF", C=4, D=40 + index, Q=50 + index) for index in range(5)}
+    cells = places | {
+        "all": lut(0x8000, 60, 50, 51, 52, 53), "special": lut(0x8888, 61, 60, 54, "0", "0"),
+        "next": lut(0x8000, 62, 40, 41, 42, 43), "hides": lut(0x8888, 63, 62, 44, "0", "0"),
+        # Of what comes in, and of whether what comes in besides hides it.
+        "taken": lut(0x2222, 64, 2, 63, "0", "0"), "data": gate("SB_DFF", C=4, D=64, Q=65),
+        "out": lut(0x2222, 66, 65, 61, "0", "0")}
+    return design({"a": [2], "clk": [4], "p": [*range(40, 45)]}, {"o": [66]}, cells)
+
+
+def test_a_difference_that_is_hidden_while_it_lasts_is_none():
+    document = hidden()
+    sound, reachable = program_of(document), reachable_states(document)
+    fault = table_bit("taken", 3)  # it takes what comes in although it is to be hidden
+    assert judge_reachable(document, fault, sound, reachable).verdict is Verdict.UNKNOWN
+    judgement = judge_masked(document, fault, sound, reachable)
+    assert judgement.verdict is Verdict.EQUIVALENT
+    assert judgement.method.startswith("induction over masked differences, bitwuzla")
+    seen = judge_masked(document, table_bit("taken", 1), sound, reachable)
+    assert seen.verdict is Verdict.UNKNOWN
+    assert seen.method.startswith("no induction over masked differences")
+
+
+def test_registers_that_are_not_the_same_are_not_masked():
+    """A register that starts at the other value has inverters around it here, and so always holds something else."""
+    document = hidden()
+    start = Fault(cell="data", type="SB_DFF", kind=FaultKind.INITIAL_VALUE, pins=(("Q", 0),))
+    assert judge_masked(document, start, program_of(document), reachable_states(document)).verdict is Verdict.UNKNOWN

@@ -63,7 +63,8 @@ def test_structures_of_a_component_differ_in_nothing_but_how_they_are_built(case
         assert component.structure is structure
         design = flow.elaborate(component)
         assert design == flow.elaborate(component)
-        designs.add(design.rtlil)
+        # One family's carry cells may be all that a structure is about.
+        designs.add((design.rtlil, flow.elaborate(component, LookupPlatform("ice40")).rtlil))
     assert len(designs) == len(structures_of(plain.model))
 
 
@@ -111,8 +112,8 @@ def test_with_hard_multipliers_the_structure_is_the_one_that_is_built():
 def test_built_structures(records):
     asked = request(fmt="e4m3")
     assert built_structure(asked, "xc7") == structure_choice(asked, "xc7")["name"]
-    assert built_structure(request(fmt="int8"), "xc7") == "normalise-product"
-    assert structures_of(request(fmt="int8").model) == ()
+    assert built_structure(request(fmt="float8_e8m0fnu"), "xc7") == "normalise-operands"
+    assert structures_of(request(fmt="float8_e8m0fnu").model) == ()
     assert built_structure(request(op="systolic", fmt="int4", size=2, terms=16, out_fmt="int8"), "xc7") is None
 
 
@@ -191,10 +192,10 @@ def test_a_design_is_elaborated_for_families_that_gate_sums(store):
 def test_a_damaged_table_is_said(tmp_path, store, monkeypatch):
     (tmp_path / "recorded.json").write_text('{"schema": 7}')
     use_records(monkeypatch, tmp_path / "recorded.json")
-    with pytest.raises(StorageError, match="Recorded structures must have schema 1, not 7, as .*recorded.json' has; "
+    with pytest.raises(StorageError, match="Recorded structures must have schema 2, not 7, as .*recorded.json' has; "
                                            "remove it"):
         Builder(plan(request(fmt="e4m3"), "ice40"), store=store)
-    with pytest.raises(StorageError, match="Recorded structures must have schema 1, not 7"):
+    with pytest.raises(StorageError, match="Recorded structures must have schema 2, not 7"):
         structure_choice(request(fmt="e4m3"), "ice40")
 
 

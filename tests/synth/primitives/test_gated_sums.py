@@ -30,17 +30,18 @@ class GatedSum(wiring.Component):
     def __init__(self, form):
         self._form = form
         super().__init__({"x": In(WIDTH), "a": In(WIDTH), "gate": In(1), "x_gate": In(1), "plain": Out(WIDTH),
-                          "both": Out(WIDTH), "difference": Out(WIDTH)})
+                          "both": Out(WIDTH), "difference": Out(WIDTH), "both_difference": Out(WIDTH)})
 
     def elaborate(self, platform):
         m, add = Module(), self._form.add
         m.d.comb += self.plain.eq(add(m, self.x, self.a, self.gate, x_gate=C(1, 1), subtract=False, name="plain"))
-        both = difference = C(0, WIDTH)
+        both = difference = both_difference = C(0, WIDTH)
         if self._form.gates_both:
             both = add(m, self.x, self.a, self.gate, x_gate=self.x_gate, subtract=False, name="both")
         if self._form.subtracts:
             difference = add(m, self.x, self.a, self.gate, x_gate=C(1, 1), subtract=True, name="difference")
-        m.d.comb += [self.both.eq(both), self.difference.eq(difference)]
+            both_difference = add(m, self.x, self.a, self.gate, x_gate=self.x_gate, subtract=True, name="gated")
+        m.d.comb += [self.both.eq(both), self.difference.eq(difference), self.both_difference.eq(both_difference)]
         return m
 
 
@@ -91,6 +92,7 @@ def test_every_sum_of_gated_addends(family, mapped):
         assert (got["both"] == (x * x_gate + a * gate) % 8).all()
     if form.subtracts:
         assert (got["difference"] == (x - a * gate) % 8).all()
+        assert (got["both_difference"] == (x * x_gate - a * gate) % 8).all()
 
 
 def integers(codes, shape):
@@ -98,7 +100,8 @@ def integers(codes, shape):
     return codes - ((codes >> (shape.width - 1)) << shape.width) if shape.signed else codes
 
 
-SHAPES = [(Shape(a, a_signed), Shape(b, b_signed)) for a, b in ((1, 1), (4, 3), (3, 4), (5, 2), (2, 5), (1, 4))
+SHAPES = [(Shape(a, a_signed), Shape(b, b_signed))
+          for a, b in ((1, 1), (4, 3), (3, 4), (5, 2), (2, 5), (1, 4), (3, 2), (1, 6))
           for a_signed in (False, True) for b_signed in (False, True)]
 
 

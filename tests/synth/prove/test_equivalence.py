@@ -46,3 +46,14 @@ def test_other_ports_are_refused():
 def test_flip_flops_are_refused():
     with pytest.raises(NetlistError, match="Netlists must have no flip-flops to be compared, not stage 0 bit 0"):
         equivalent(*(tabulated({"a": 1}, {"o": 1}, [0, 1], stages=1) for _ in range(2)))
+
+
+def test_netlists_may_differ_where_something_else_does_not_hold():
+    first = tabulated_model(PRODUCT)
+    second = tabulated_model(PRODUCT, change=lambda number, code: code ^ (4 if number == 77 else 0))
+    # Over one of their operands and something of its own: 77 has 13 as its first.
+    never = tabulated({"a": 4, "own": 1}, {"holds": 1}, [int(number & 15 != 13) for number in range(32)])
+    assert equivalent(first, second, given=never, timeout=60).status is Status.PROVED
+    sometimes = tabulated({"a": 4, "own": 1}, {"holds": 1}, [int(number != 13) for number in range(32)])
+    verdict = equivalent(first, second, given=sometimes, timeout=60)
+    assert (verdict.status, verdict.inputs) == (Status.REFUTED, {"a": 13, "b": 4})

