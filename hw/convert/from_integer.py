@@ -221,7 +221,9 @@ def _leading_up(m, kept, levels, below, sign=None, *, ahead):
     answers = {}
     if ahead:
         leading = kept[-(1 << levels):]
-        answers = _answers(m, leading if sign is None else leading ^ sign.replicate(1 << levels), levels)
+        # Named: each of its bits is taken by itself, and would have all the others made again.
+        unlike = named(m, leading if sign is None else leading ^ sign.replicate(1 << levels), "unlike_sign")
+        answers = _answers(m, unlike, levels)
     for level in reversed(range(levels)):
         step = 1 << level
         if level in answers:
