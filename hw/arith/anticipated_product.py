@@ -11,7 +11,7 @@ from amaranth.hdl import *
 from hw.arith.integer_product import multiply_integers
 from hw.arith.number_product import multiply
 from hw.convert.align import Aligned, float_scale
-from hw.convert.decode import decode, has_leading_zeros
+from hw.convert.decode import has_leading_zeros
 from hw.convert.number import named
 from hw.convert.round import fraction_bits_needed
 from hw.pipeline import delay
@@ -39,10 +39,10 @@ def align_product(m, model, a, b, cycles, *, hard_multiplier=False, platform=Non
     m : Module
     model : sw.reference.Multiplication
         Of formats that :func:`suits_anticipation`.
-    a, b : Value
-        Codes of the operands.
+    a, b : Number
+        Operands, not normalised.
     cycles : mapping of str to int
-        Registers after ``"unpack"`` and ``"product"``.
+        Registers after ``"product"``.
     hard_multiplier : bool
         Whether the product of the magnitudes is left to the synthesizer.
     platform : object, optional
@@ -53,8 +53,6 @@ def align_product(m, model, a, b, cycles, *, hard_multiplier=False, platform=Non
     Aligned
     """
     fmt, bits = model.result, fraction_bits_needed(model.rounding, model.random_bits)
-    a, b = (decode(m, operand, code, normalised=False, name=name).delayed(m, cycles["unpack"])
-            for operand, code, name in ((model.a, a, "a"), (model.b, b, "b")))
     ones, most = _leading_one(m, a, b, fmt)
     # `base` is the result's exponent field less two if the top bit of the product is set where the operands' leading
     # ones say, less one if it is the bit below. The exponents' sum is that of a product that begins with its top bit,

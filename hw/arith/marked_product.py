@@ -11,7 +11,7 @@ from amaranth.hdl import *
 from hw.arith.integer_product import multiply_integers
 from hw.arith.number_product import multiply
 from hw.convert.align import Aligned, float_scale
-from hw.convert.decode import decode, has_leading_zeros
+from hw.convert.decode import has_leading_zeros
 from hw.convert.number import named
 from hw.convert.round import fraction_bits_needed
 from sw.formats import FloatingPointFormat, Subnormals
@@ -50,8 +50,6 @@ def align_marked(m, model, a, b, cycles, *, hard_multiplier=False, platform=None
     Aligned
     """
     fmt, bits = model.result, fraction_bits_needed(model.rounding, model.random_bits)
-    a, b = (decode(m, operand, code, normalised=False, name=name).delayed(m, cycles["unpack"])
-            for operand, code, name in ((model.a, a, "a"), (model.b, b, "b")))
     # The exponent is the result's field less one if the top bit of the product is set: how far there is to shift.
     number = multiply(m, a, b, fmt, hard_multiplier, scale_for=lambda width, fmt: float_scale(width, fmt) - 1,
                       multiply_magnitudes=partial(multiply_integers, platform=platform)).delayed(m, cycles["product"])

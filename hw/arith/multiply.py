@@ -250,11 +250,14 @@ class Multiplier(wiring.Component):
             suitable = tuple(item for item in suitable if item not in tables)
         return choose_structure(self._structure, suitable, self._model, platform, recorded=not self._hard_multiplier)
 
+    def _operands(self, m, cycles, *, normalised):
+        return [decode(m, fmt, code, normalised=normalised, name=name).delayed(m, cycles["unpack"])
+                for fmt, code, name in ((self.a_format, self.a, "a"), (self.b_format, self.b, "b"))]
+
     def _product(self, m, form, *, normalised):
         """Sign, magnitude and exponent apart: some format is a float or a posit."""
         cycles = distribute(self._pipeline, ("product", "align", "round", "unpack"))
-        a, b = (decode(m, fmt, code, normalised=normalised, name=name).delayed(m, cycles["unpack"])
-                for fmt, code, name in ((self.a_format, self.a, "a"), (self.b_format, self.b, "b")))
+        a, b = self._operands(m, cycles, normalised=normalised)
         narrow = normalised and max(a.magnitude_bits, b.magnitude_bits) <= NARROW_SIGNIFICAND
         if narrow and not self._hard_multiplier:
             form = multiply_integers
@@ -266,8 +269,8 @@ class Multiplier(wiring.Component):
     def _aligned_product(self, m, platform, align):
         """All formats are floats, and the product comes on the grid of the result."""
         cycles = distribute(self._pipeline, ("product", "align", "round", "unpack"))
-        aligned = align(m, self._model, self.a, self.b, cycles, hard_multiplier=self._hard_multiplier,
-                        platform=platform)
+        aligned = align(m, self._model, *self._operands(m, cycles, normalised=False), cycles,
+                        hard_multiplier=self._hard_multiplier, platform=platform)
         random = self._random(m, cycles["unpack"] + cycles["product"])
         return code_of_aligned(m, aligned, self._model, random, cycles)
 
