@@ -1,5 +1,7 @@
 """Settings of the whole test run."""
 
+import os
+
 from hypothesis import settings
 
 # The same examples in every run, so that a failure is one for everybody; and no deadline for a single example, which
@@ -9,9 +11,13 @@ settings.load_profile("reproducible")
 
 
 def pytest_configure(config):
-    """Let the WebAssembly tools compile themselves once, before workers that each would, and tests with time limits."""
+    """Let the WebAssembly tools compile themselves once, before workers that each would, and tests with time limits.
+
+    A worker gets one thread for torch, whose threads would wait for those of the other workers.
+    """
     if hasattr(config, "workerinput"):
-        return  # a worker: the session that started it has done this
+        os.environ.setdefault("OMP_NUM_THREADS", "1")  # read when torch is loaded, here and in processes of tests
+        return  # the session that started the workers has done the rest
     import tempfile
     from pathlib import Path
 

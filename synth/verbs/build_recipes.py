@@ -9,7 +9,8 @@ from synth.targets import TARGETS
 
 def report_band(console: Console, bands: Sequence[dict[str, Any]]) -> None:
     """Print each target's recipes with what came out under them, its best and worst, and how its default stands."""
-    from synth.recipes.evidence import read_evidence, standing
+    from synth.recipes.evidence import read_evidence
+    from synth.recipes.standing import standing
 
     evidence = read_evidence() if bands else {}
     for band in bands:

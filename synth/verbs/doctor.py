@@ -118,7 +118,8 @@ def _engine() -> dict[str, Any]:
 
 def _recipes() -> dict[str, str]:
     """Return each target's default recipe, and how it stands among the others over the library."""
-    from synth.recipes.evidence import read_evidence, standing
+    from synth.recipes.evidence import read_evidence
+    from synth.recipes.standing import standing
     from synth.targets import TARGETS
 
     try:

@@ -55,8 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--list", action="store_true",
                        help="print what is recorded, by what each winner was taken, and what it won; measure nothing")
     group.add_argument("--recipes", action="store_true",
-                       help="measure some operators under every recipe of each --target, which tells what the default "
-                            "recipes are worth")
+                       help="measure some operators under every recipe of each --target: LUTs, clocks and synthesis "
+                            "time, which tell what the default recipes are worth")
 
 
 def run(arguments: argparse.Namespace, console: Console) -> int:
@@ -115,6 +115,7 @@ def _failure(result: Any, reason: object) -> dict[str, Any]:
 def _recipes(arguments: argparse.Namespace, console: Console, targets: list[Any]) -> int:
     """Compare the targets' recipes over the library, and put what comes out over what is known of other targets."""
     from synth.recipes import evidence
+    from synth.recipes.standing import standing
     from synth.store import Store, cache_folder
 
     for option in ("op", "fmt", "family", "limit", "list"):
@@ -124,11 +125,15 @@ def _recipes(arguments: argparse.Namespace, console: Console, targets: list[Any]
     is_partial = any(target not in targets for target in TARGETS.values())
     older = evidence.read_evidence(out) if out.exists() and is_partial else None  # refused before the work
     _check_writable(out)
+    _warn_of_missing_placers(console, targets)
     store = Store(cache_folder(), warn=console.warn)
     try:
         with console.progress("comparing recipes", evidence.evidence_steps(targets)) as progress:
             found = evidence.library_evidence(store=store, targets=targets, jobs=arguments.jobs,
                                               timeout=arguments.timeout, progress=progress)
+        with console.progress("placing", evidence.clock_steps(found, targets)) as progress:
+            found = evidence.with_clocks(found, store=store, targets=targets, jobs=arguments.jobs,
+                                         timeout=arguments.timeout, progress=progress)
     finally:
         store.close()
     if older is not None:
@@ -136,7 +141,7 @@ def _recipes(arguments: argparse.Namespace, console: Console, targets: list[Any]
     evidence.save_evidence(found, out)
     console.json(found)
     for target in targets:
-        console.print(f"{target.title}: {evidence.standing(target, found)}")
+        console.print(f"{target.title}: {standing(target, found)}")
     return ExitCode.DONE
 
 

@@ -15,7 +15,8 @@ from tests.support.boards import built, require_tools
 from tests.support.link_operators import Large, Multiply, Slow
 
 
-@pytest.fixture(params=BOARDS)
+@pytest.fixture(params=[
+    pytest.param(name, marks=() if name == "icebreaker" else pytest.mark.slow) for name in BOARDS])
 def result(request):
     return built(request.param, Multiply)
 
@@ -75,6 +76,7 @@ def test_design_that_misses_the_clock_is_built_all_the_same(tmp_path):
     check_bitstream(board, result.bitstream)
 
 
+@pytest.mark.slow
 def test_design_that_does_not_fit(tmp_path):
     board = BOARDS["icebreaker"]
     require_tools(board)
@@ -85,6 +87,7 @@ def test_design_that_does_not_fit(tmp_path):
     assert caught.value.exit_code is ExitCode.TARGET
 
 
+@pytest.mark.slow
 def test_another_baud_rate_and_progress(tmp_path):
     board = BOARDS["ulx3s-25f"]
     require_tools(board)

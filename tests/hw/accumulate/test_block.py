@@ -64,6 +64,7 @@ def test_every_mode_and_the_register_itself(tmp_path):
     ], tmp_path, cycles=25, minimum=150)
 
 
+@pytest.mark.slow
 def test_sums_of_too_many_terms_wrap_as_the_reference_does(tmp_path):
     def extremes(port, count, rng):
         shape = (count,) if port.lanes is None else (count, port.lanes)

@@ -16,6 +16,7 @@ from synth.store import Store
 from synth.targets import find_target
 from tests.support import gates
 from tests.support.clocked_gates import assert_streams_right
+from tests.support.sampling import sampled
 
 E4M3, E5M2, E6M9, ONE = parse("e4m3"), parse("e5m2"), parse("float16_e6m9"), parse("uint1")
 POSIT, STOCHASTIC = parse("posit<8,1>"), RoundingMode.STOCHASTIC
@@ -26,7 +27,7 @@ def assert_right(accumulators, folder, **parameters):
         assert assert_streams_right(accumulator, circuit, **parameters) > 100, accumulator.model
 
 
-@pytest.mark.parametrize("structure", ChunkedStructure)
+@sampled("structure", ChunkedStructure, 1)
 def test_sums_with_stalls_resets_and_sums_cut_short(structure, tmp_path):
     assert_right([
         ChunkedMultiplyAccumulator(E4M3, E4M3, E4M3, chunk=3, structure=structure),

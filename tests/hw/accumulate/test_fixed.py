@@ -18,6 +18,7 @@ from synth.targets import TARGETS
 from tests.support import gates
 from tests.support.clocked_gates import assert_streams_right
 from tests.support.multipliers import policies
+from tests.support.sampling import sampled
 
 INT4, INT8, UINT4 = parse("int4"), parse("int8"), parse("uint4")
 
@@ -80,7 +81,7 @@ class Board:
         self.narrowgauge_family = family
 
 
-@pytest.mark.parametrize("family", ["ice40", "ecp5", "xc7"])
+@sampled("family", ["ice40", "ecp5", "xc7"], 1)
 def test_what_a_sum_starts_from_in_the_forms_of_families(family, tmp_path):
     components = [MultiplyAccumulator(*formats, terms=9, pipeline=pipeline)
                   for formats in ((INT4,), (UINT4,), (INT4, UINT4, parse("int6"))) for pipeline in (0, 1)]
@@ -149,10 +150,10 @@ def test_amaranth_s_simulator_agrees_and_the_latency_is_what_it_says(pipeline):
 
 
 # What one product and its sum take of each family: DSP blocks, and whether the register is in there too.
-@pytest.mark.parametrize(("target", "width", "inside"), [
+@sampled(("target", "width", "inside"), [
     ("ice40", 32, True), ("xc7", 48, True),
     *(pytest.param(*row, marks=pytest.mark.slow)
-      for row in (("ecp5", 32, False), ("gowin", 32, False), ("nexus", 48, False), ("xcup", 48, False)))])
+      for row in (("ecp5", 32, False), ("gowin", 32, False), ("nexus", 48, False), ("xcup", 48, False)))], 1)
 def test_one_dsp_block_holds_a_16_bit_product_and_computes_what_the_reference_does(target, width, inside, tmp_path):
     int16 = parse("int16")
     model = MultiplyAccumulate(a=int16, b=int16, result=int16, accumulator=parse(f"int{width}"))

@@ -11,6 +11,7 @@ from hw.arith.add import Adder, AdderStructure
 from sw.formats import OverflowPolicy, RoundingMode, parse
 from sw.reference import Addition
 from tests.support.functions import SMALL, assert_delayed, assert_right_on_all, assert_right_on_some, in_all_modes
+from tests.support.sampling import sampled
 
 E4M3 = parse("float8_e4m3fn")
 TINY = ("float4_e2m1fn", "p3109_k4p2se", "posit<4,0>", "float4_e2m1fn:subnormals=flushed")
@@ -116,12 +117,12 @@ def test_every_pair_of_small_catalog_formats(tmp_path):
         assert_right_on_some(adders[start:start + 100], tmp_path, vectors=8_000, seed=start)
 
 
-@pytest.mark.parametrize(("names", "parameters"), [
+@sampled(("names", "parameters"), [
     (("float8_e4m3fn",), {"pipeline": 1}), (("float8_e4m3fn",), {"pipeline": 4}), (("float8_e5m2",), {"pipeline": 6}),
     (("float8_e4m3fn", "int4", "float8_e5m2"), {"pipeline": 3, "rounding": RoundingMode.STOCHASTIC, "random_bits": 4}),
     (("int8", "int8", "fixed<8,-1>"), {"pipeline": 2, "rounding": RoundingMode.STOCHASTIC, "random_bits": 3}),
     (("float4_e2m1fn",), {"pipeline": 2, "structure": AdderStructure.TRUTH_TABLE}), (("posit<6,1>",), {"pipeline": 3}),
-])
+], 3)
 def test_pipeline_delays_every_result_by_its_latency(names, parameters, tmp_path):
     component = adder(*names, **parameters)
     assert component.latency == parameters["pipeline"]

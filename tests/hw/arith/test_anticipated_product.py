@@ -9,14 +9,15 @@ from hw.arith.anticipated_product import suits_anticipation
 from hw.arith.multiply import Multiplier, Structure
 from sw.formats import OverflowPolicy, RoundingMode, parse
 from tests.support.multipliers import all_modes, assert_exhaustively_right, assert_right_on, policies
+from tests.support.sampling import sampled
 
 COUNTED = {"structure": Structure.COUNT_IN_OPERANDS}
 
 
-@pytest.mark.parametrize("name", [
+@sampled("name", [
     "float4_e2m1fn", "float6_e2m3fn", "float6_e3m2fn", "p3109_k6p3se", "float6_e3m2fn:signed=false", "minifloat_e4m1",
     pytest.param("float8_e4m3fn", marks=pytest.mark.slow), pytest.param("float8_e5m2", marks=pytest.mark.slow),
-    pytest.param("float8_e4m3fnuz", marks=pytest.mark.slow), pytest.param("float8_e3m4", marks=pytest.mark.slow)])
+    pytest.param("float8_e4m3fnuz", marks=pytest.mark.slow), pytest.param("float8_e3m4", marks=pytest.mark.slow)], 2)
 def test_all_rounding_modes_and_overflow_policies(name, tmp_path):
     assert_exhaustively_right(all_modes(parse(name), **COUNTED), tmp_path)
 
@@ -28,7 +29,7 @@ RESULTS = ["float16", "bfloat16", "float4_e2m1fn", "float8_e8m0fnu", "float8_e4m
            "p3109_k6p3se", "dlfloat8", "float4_e3m0fn", "float8_e4m3fn:signed=false", "float6_e2m3fn"]
 
 
-@pytest.mark.parametrize("result", RESULTS)
+@sampled("result", RESULTS, 2)
 def test_mixed_operands_to_every_kind_of_result(result, tmp_path):
     target, rng = parse(result), random.Random(result)
     multipliers = []
@@ -42,6 +43,7 @@ def test_mixed_operands_to_every_kind_of_result(result, tmp_path):
     assert_exhaustively_right(multipliers, tmp_path)
 
 
+@pytest.mark.slow
 def test_wide_formats_on_corners_and_random_pairs(tmp_path):
     names = ("float16", "bfloat16", "tf32", "float16_e6m9", "minifloat_e5m9", "minifloat_e2m9")
     multipliers = [Multiplier(parse(name), overflow=OverflowPolicy.SATURATE, **COUNTED) for name in names]

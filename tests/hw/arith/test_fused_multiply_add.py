@@ -11,6 +11,7 @@ from sw.formats import OverflowPolicy, RoundingMode, parse
 from sw.reference import FusedMultiplyAdd as Reference
 from tests.support import gates
 from tests.support.functions import SMALL, assert_delayed, assert_right_on_all, assert_right_on_some, in_all_modes
+from tests.support.sampling import sampled
 
 E4M3 = parse("float8_e4m3fn")
 STRUCTURES = [FusedStructure.NORMALISE_OPERANDS, FusedStructure.NORMALISE_SUM]
@@ -21,7 +22,7 @@ def fused(*names, **parameters):
     return FusedMultiplyAdd(*map(parse, names), **parameters)
 
 
-@pytest.mark.parametrize("structure", STRUCTURES, ids=lambda structure: structure.value)
+@sampled("structure", STRUCTURES, 1, ids=lambda structure: structure.value)
 def test_every_triple_of_tiny_formats(structure, tmp_path):
     components = in_all_modes(FusedMultiplyAdd, *[parse("float4_e2m1fn")] * 4, random_bits=1, structure=structure)
     components += [fused("p3109_k4p2se", "int3", "posit<4,1>", "float6_e2m3fn", structure=structure, rounding=mode)
@@ -55,6 +56,7 @@ def test_fixed_point_in_every_ap_fixed_mode(tmp_path):
                          fused("int3", structure=FusedStructure.TRUTH_TABLE)], tmp_path)
 
 
+@pytest.mark.slow
 def test_wide_formats_on_corners_and_random_triples(tmp_path):
     components = [fused("float16"), fused("bfloat16"), fused("int16"), fused("posit<10,1>"),
                    fused("float16", "float16", "float16", "fixed<16,8>", rounding=RoundingMode.STOCHASTIC,
@@ -92,12 +94,12 @@ def test_every_small_catalog_format_in_every_mode(entry, structure, tmp_path):
                          vectors=30_000, seed=7)
 
 
-@pytest.mark.parametrize(("names", "parameters"), [
+@sampled(("names", "parameters"), [
     (("float8_e4m3fn",), {"pipeline": 1}), (("float8_e4m3fn",), {"pipeline": 3}), (("float8_e5m2",), {"pipeline": 8}),
     (("float6_e3m2fn",), {"pipeline": 6, "rounding": RoundingMode.STOCHASTIC, "random_bits": 4}),
     (("int8", "int4", "int8", "fixed<8,-3>"), {"pipeline": 3, "rounding": RoundingMode.STOCHASTIC, "random_bits": 3}),
     (("int3",), {"pipeline": 2, "structure": FusedStructure.TRUTH_TABLE}),
-])
+], 3)
 def test_pipeline_delays_every_result_by_its_latency(names, parameters, tmp_path):
     component = fused(*names, **parameters)
     assert component.latency == parameters["pipeline"]

@@ -8,6 +8,7 @@ from hw.arith.fused_sum import suits_steps
 from sw.formats import OverflowPolicy, RoundingMode, parse
 from tests.support import gates
 from tests.support.functions import SMALL, assert_delayed, assert_right_on_all, assert_right_on_some, in_all_modes
+from tests.support.sampling import sampled
 
 BY_STEPS = {"structure": FusedStructure.NORMALISE_FACTORS}
 
@@ -26,7 +27,7 @@ def test_every_triple_of_six_bit_floats(tmp_path):
     assert_right_on_all([fused("float6_e3m2fn"), fused("float6_e2m3fn", rounding=RoundingMode.TO_ODD)], tmp_path)
 
 
-@pytest.mark.parametrize("mode", RoundingMode, ids=lambda mode: mode.value)
+@sampled("mode", RoundingMode, 3, ids=lambda mode: mode.value)
 def test_mixed_formats(mode, tmp_path):
     random_bits = 3 if mode is RoundingMode.STOCHASTIC else 0
     assert_right_on_some([fused(*names, rounding=mode, random_bits=random_bits) for names in (

@@ -16,6 +16,7 @@ from sw.reference.khot import KHotMultiplication
 from sw.reference.khot_weights import KHotWeights
 from tests.support import gates
 from tests.support.lanes import all_inputs, assert_delayed, assert_right, random_inputs
+from tests.support.sampling import sampled
 
 INT8, INT12 = parse("int8"), parse("int12")
 
@@ -31,8 +32,8 @@ def test_every_product_of_small_operands(tmp_path):
                   for multiplier in in_both_structures(x, hot=hot, max_shift=max_shift)], tmp_path, all_inputs)
 
 
-@pytest.mark.parametrize("result", ["int5", "fixed<6,2>", "uint6", "float6_e3m2fn", "posit<6,1>", "dlfloat8",
-                                    "radix4_fp4_even", "float8_e8m0fnu"])
+@sampled("result", ["int5", "fixed<6,2>", "uint6", "float6_e3m2fn", "posit<6,1>", "dlfloat8",
+                    "radix4_fp4_even", "float8_e8m0fnu"], 3)
 def test_every_kind_of_result_in_every_rounding_mode(result, tmp_path):
     assert_right([KHotMultiplier(parse("fixed<4,1>"), hot=1, max_shift=3, weight_fraction_bits=1, result=parse(result),
                                  rounding=mode, random_bits=2 if mode is RoundingMode.STOCHASTIC else 0)

@@ -8,6 +8,7 @@ from hw.arith.limited_sum import suits_limited_count
 from sw.formats import OverflowPolicy, RoundingMode, parse
 from sw.reference import Addition
 from tests.support.functions import SMALL, assert_delayed, assert_right_on_all, assert_right_on_some, in_all_modes
+from tests.support.sampling import sampled
 
 LIMITED, ALIGNED = AdderStructure.LIMITED_COUNT, AdderStructure.ALIGN_EXPONENTS
 SUITABLE = [entry.format for entry in SMALL if suits_limited_count(
@@ -19,9 +20,9 @@ def adder(name, **parameters):
     return Adder(parse(name), structure=LIMITED, **parameters)
 
 
-@pytest.mark.parametrize("name", ["float4_e2m1fn", "float6_e3m2fn",
-                                  *(pytest.param(name, marks=pytest.mark.slow)
-                                    for name in ("p3109_k4p2se", "float6_e2m3fn", "minifloat_e1m2", "minifloat_e3m1"))])
+@sampled("name", ["float4_e2m1fn", "float6_e3m2fn",
+                  *(pytest.param(name, marks=pytest.mark.slow)
+                    for name in ("p3109_k4p2se", "float6_e2m3fn", "minifloat_e1m2", "minifloat_e3m1"))], 1)
 def test_small_formats_in_every_mode(name, tmp_path):
     fmt = parse(name)
     for subtract in (False, True):
@@ -49,7 +50,7 @@ def test_wide_formats_on_corners_and_random_pairs(tmp_path):
                          tmp_path, vectors=10_000, seed=4)
 
 
-@pytest.mark.parametrize("pipeline", [1, 2, 3, 4, 6])
+@sampled("pipeline", [1, 2, 3, 4, 6], 2)
 def test_pipeline_delays_every_sum_by_its_latency(pipeline, tmp_path):
     stochastic = {"rounding": RoundingMode.STOCHASTIC, "random_bits": 3} if pipeline % 2 else {}
     component = adder("float8_e4m3fn", pipeline=pipeline, **stochastic)

@@ -6,22 +6,23 @@ import pytest
 from hw.arith.multiply import Multiplier, Structure
 from sw.formats import RoundingMode, parse
 from tests.support.multipliers import all_modes, assert_exhaustively_right, assert_right_on
+from tests.support.sampling import sampled
 
 MARKED = {"structure": Structure.MARK_PRODUCT}
 
 
-@pytest.mark.parametrize("name", ["float4_e2m1fn", "float6_e2m3fn", "minifloat_e1m2", "float6_e2m3fn:signed=false",
-                                  pytest.param("minifloat_e2m5", marks=pytest.mark.slow)])
+@sampled("name", ["float4_e2m1fn", "float6_e2m3fn", "minifloat_e1m2", "float6_e2m3fn:signed=false",
+                  pytest.param("minifloat_e2m5", marks=pytest.mark.slow)], 2)
 def test_all_rounding_modes_and_overflow_policies(name, tmp_path):
     assert_exhaustively_right(all_modes(parse(name), **MARKED), tmp_path)
 
 
-@pytest.mark.parametrize(("a", "b", "result"), [
+@sampled(("a", "b", "result"), [
     ("float4_e2m1fn", "float6_e2m3fn:subnormals=flushed", "float4_e2m1fn"),
     ("float6_e2m3fn", "float4_e2m1fn", "float16"), ("float6_e3m2fn", "float4_e2m1fn", "float8_e4m3fn"),
     ("minifloat_e1m2", "float4_e3m0fn", "float6_e3m2fn"),
     ("float6_e3m2fn", "minifloat_e3m2:subnormals=absent", "float8_e5m2"),
-    ("float6_e2m3fn", "minifloat_e2m3:subnormals=flushed", "float8_e4m3fn:signed=false")])
+    ("float6_e2m3fn", "minifloat_e2m3:subnormals=flushed", "float8_e4m3fn:signed=false")], 2)
 def test_mixed_formats(a, b, result, tmp_path):
     formats = [parse(name) for name in (a, b, result)]
     assert_exhaustively_right(all_modes(*formats, **MARKED), tmp_path)

@@ -12,6 +12,7 @@ from sw.formats import CATALOG, FixedPointFormat, OverflowPolicy, RoundingMode, 
 from sw.reference import Multiplication
 from tests.support import gates
 from tests.support.multipliers import all_modes, assert_exhaustively_right, assert_right_on, corners, policies
+from tests.support.sampling import sampled
 
 E4M3 = parse("float8_e4m3fn")
 
@@ -21,18 +22,18 @@ def test_every_small_catalog_format_by_itself(tmp_path):
     assert_exhaustively_right([Multiplier(entry.format) for entry in CATALOG if entry.format.width <= 8], tmp_path)
 
 
-@pytest.mark.parametrize("name", [
+@sampled("name", [
     "float8_e4m3fn", "float8_e5m2", "float6_e3m2fn", "float8_e4m3fnuz", "p3109_k8p3se", "p3109_k6p3se",
     "float8_e4m3fn:subnormals=flushed", "float6_e2m3fn:subnormals=flushed", "dlfloat8", "float8_e8m0fnu",
     "radix4_fp4_odd", "radix4_fp4_even", "float4_e3m0fn", "int4", "uint4", "fixed<6,3>", "ufixed<5,2>",
     "fixed<5,7>", "fixed<4,-1>", "int1", "uint1", "int6:narrow_range=true", "float6_e3m2fn:signed=false",
-])
+], 4)
 def test_all_rounding_modes_and_overflow_policies(name, tmp_path):
     assert_exhaustively_right(all_modes(parse(name)), tmp_path)
 
 
-@pytest.mark.parametrize("structure", [Structure.NORMALISE_OPERANDS, Structure.NORMALISE_PRODUCT,
-                                       Structure.TRUTH_TABLE])
+@sampled("structure", [Structure.NORMALISE_OPERANDS, Structure.NORMALISE_PRODUCT,
+                       Structure.TRUTH_TABLE], 1)
 def test_every_structure_in_all_modes(structure, tmp_path):
     names = ("float4_e2m1fn", "p3109_k4p2se", "fixed<4,2>", "float4_e1m2fn:subnormals=flushed")
     multipliers = [multiplier for name in names
@@ -63,7 +64,7 @@ def mixed_operands(result, structures):
     return [each for each in multipliers if each.a_format.width + each.b_format.width <= 14]
 
 
-@pytest.mark.parametrize("result", RESULTS)
+@sampled("result", RESULTS, 3)
 def test_mixed_operands_to_every_kind_of_result(result, tmp_path):
     assert_exhaustively_right(mixed_operands(result, NORMALISING), tmp_path)
 
@@ -75,21 +76,21 @@ def test_mixed_operands_to_every_kind_of_result_in_every_structure(result, struc
     assert_exhaustively_right(mixed_operands(result, [structure]), tmp_path)
 
 
-@pytest.mark.parametrize(("a", "b", "result"), [
+@sampled(("a", "b", "result"), [
     ("float8_e4m3fn", "int4", "float8_e4m3fn"), ("float8_e4m3fn", "float8_e5m2", "float16"),
     ("float8_e4m3fn", "float8_e4m3fn", "bfloat16"), ("float8_e4m3fn", "float8_e4m3fn", "int8"),
     ("float8_e5m2", "float8_e5m2", "fixed<16,8>"), ("int8", "int8", "float8_e4m3fn"), ("int8", "uint8", "float16"),
     ("float8_e8m0fnu", "float8_e4m3fn", "bfloat16"), ("int8", "int8", "int16"), ("uint8", "int8", "fixed<8,-4>"),
     ("float4_e2m1fn", "float8_e4m3fn", "float4_e2m1fn"), ("float8_e4m3fn", "float8_e4m3fn", "float8_e8m0fnu"),
-])
+], 5)
 def test_pairs_of_formats(a, b, result, tmp_path):
     a, b, result = parse(a), parse(b), parse(result)
     assert_exhaustively_right([Multiplier(a, b, result), Multiplier(a, b, result, hard_multiplier=True)], tmp_path)
 
 
-@pytest.mark.parametrize("result", [
+@sampled("result", [
     "int8", "fixed<8,4>", *(pytest.param(name, marks=pytest.mark.slow)
-                            for name in ("int16", "ufixed<8,-6>", "fixed<10,-5>"))])
+                            for name in ("int16", "ufixed<8,-6>", "fixed<10,-5>"))], 1)
 def test_integers_in_every_ap_fixed_mode(result, tmp_path):
     int8 = parse("int8")
     assert_exhaustively_right(all_modes(int8, int8, parse(result), random_bits=1), tmp_path)
@@ -139,7 +140,7 @@ def test_every_pair_of_small_catalog_formats(tmp_path):
         assert_exhaustively_right(multipliers[start:start + 100], tmp_path)
 
 
-@pytest.mark.parametrize("pipeline", [1, 2, 3, 4, 5, 9])
+@sampled("pipeline", [1, 2, 3, 4, 5, 9], 2)
 @pytest.mark.parametrize(("a", "b", "result", "parameters"), [
     ("float8_e4m3fn", "float8_e4m3fn", "float8_e4m3fn", {}),
     ("float8_e4m3fn", "int4", "float8_e5m2", {"rounding": RoundingMode.STOCHASTIC, "random_bits": 4}),

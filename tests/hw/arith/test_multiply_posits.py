@@ -10,6 +10,7 @@ from sw.formats import RoundingMode, parse
 from tests.support import gates
 from tests.support.multipliers import all_modes, assert_exhaustively_right, assert_right_on
 from tests.support.posits import POSITS, SoftPosit
+from tests.support.sampling import sampled
 
 
 def test_every_posit_of_eight_bits_on_all_pairs(tmp_path):
@@ -37,7 +38,7 @@ def test_wide_posits_on_corners_and_random_pairs(tmp_path):
     assert_right_on(multipliers, tmp_path, vectors=1_000, seed=4)
 
 
-@pytest.mark.parametrize(("a", "b", "result"), [
+@sampled(("a", "b", "result"), [
     ("posit<8,1>", "posit<8,1>", "float16"), ("posit<8,2>", "float8_e4m3fn", "bfloat16"),
     ("posit<8,0>", "posit<6,2>", "int8"), ("posit<7,1>", "int4", "fixed<12,4>"),
     ("float8_e4m3fn", "float8_e5m2", "posit<8,2>"), ("int8", "int8", "posit<8,1>"), ("uint8", "int4", "posit<9,0>"),
@@ -46,18 +47,18 @@ def test_wide_posits_on_corners_and_random_pairs(tmp_path):
     ("posit<8,2>", "posit<8,2>", "float8_e4m3fn:signed=false"), ("radix4_fp4_odd", "posit<5,0>", "posit<6,1>"),
     ("float4_e2m1fn", "float4_e2m1fn", "posit<16,0>"), ("float8_e5m2", "float8_e5m2", "posit<3,0>"),
     ("posit<6,0>", "posit<8,1>", "float8_e5m2:subnormals=flushed"), ("fixed<8,12>", "posit<6,1>", "posit<6,1>"),
-])
+], 6)
 def test_posits_and_other_formats_on_all_pairs(a, b, result, tmp_path):
     a, b, result = parse(a), parse(b), parse(result)
     assert_exhaustively_right([Multiplier(a, b, result, structure=structure) for structure in (
         Structure.NORMALISE_OPERANDS, Structure.NORMALISE_PRODUCT)], tmp_path)
 
 
-@pytest.mark.parametrize(("a", "b", "result"), [
+@sampled(("a", "b", "result"), [
     ("float4_e2m1fn", "int5", "posit<6,1>"), ("posit<5,1>", "float4_e1m2fn", "posit<7,0>"),
     ("posit<5,2>", "posit<4,0>", "float6_e3m2fn"), ("posit<3,0>", "posit<4,1>", "fixed<5,2>"),
     ("float4_e2m1fn", "uint4", "posit<3,0>"),
-])
+], 2)
 @pytest.mark.parametrize("structure", [pytest.param(Structure.NORMALISE_OPERANDS, marks=pytest.mark.slow),
                                        Structure.NORMALISE_PRODUCT])
 def test_mixed_formats_in_all_modes_and_structures(a, b, result, structure, tmp_path):

@@ -9,6 +9,7 @@ from synth.verify import check, expect
 from tests.support.functions import assert_delayed
 from tests.support.mapped import map_component
 from tests.support.multipliers import assert_exhaustively_right, policies
+from tests.support.sampling import sampled
 from tests.synth.netlist.oracle import needs_yosys
 
 FLOATS = ("float8_e5m2", "float6_e3m2fn", "float8_e4m3fnuz", "p3109_k8p3se", "p3109_k6p3se", "float4_e3m0fn",
@@ -25,9 +26,9 @@ def in_all_modes(a, b, result):
     return [tables(a, b, result, rounding=mode, overflow=policy) for mode in MODES for policy in policies(result)]
 
 
-@pytest.mark.parametrize("name", [
+@sampled("name", [
     "float6_e3m2fn", "p3109_k6p3se", "float6_e2m3fn:subnormals=flushed", "float4_e2m1fn",
-    "float6_e3m2fn:signed=false", "float6_e3m2fn:bias=9", "minifloat_e4m1:subnormals=absent"])
+    "float6_e3m2fn:signed=false", "float6_e3m2fn:bias=9", "minifloat_e4m1:subnormals=absent"], 3)
 def test_every_mode_and_policy_of_small_formats(name, tmp_path):
     fmt = parse(name)
     assert_exhaustively_right(in_all_modes(fmt, fmt, fmt), tmp_path)
@@ -54,7 +55,7 @@ def test_every_pair_of_operands_to_every_result(result, tmp_path):
          for index, (a, b) in enumerate(pairs) if suits_tables(a, b, fmt, MODES[0])], tmp_path)
 
 
-@pytest.mark.parametrize(("a", "b", "result"), [
+@sampled(("a", "b", "result"), [
     ("minifloat_e4m3:subnormals=absent", "minifloat_e4m3:subnormals=absent", "bfloat16"),
     ("float6_e3m2fn", "float6_e2m3fn", "float16"), ("float6_e3m2fn", "float6_e3m2fn", "float8_e4m3fn"),
     ("float6_e2m3fn", "float6_e3m2fn", "float16:fraction_bits=6"), ("float6_e3m2fn", "float4_e2m1fn", "float8_e5m2"),
@@ -62,7 +63,7 @@ def test_every_pair_of_operands_to_every_result(result, tmp_path):
     ("float4_e3m0fn", "float8_e5m2", "float8_e5m2"),
     ("float6_e3m2fn:subnormals=flushed", "float6_e3m2fn:subnormals=flushed", "float6_e3m2fn:bias=4"),
     ("float4_e2m1fn", "float4_e2m1fn", "float4_e1m2fn"), ("float4_e1m2fn", "float4_e1m2fn", "float4_e1m2fn"),
-    ("float4_e2m1fn", "float4_e2m1fn", "float6_e1m4fn"), ("float4_e1m2fn", "float4_e2m1fn", "float6_e2m3fn:bias=9")])
+    ("float4_e2m1fn", "float4_e2m1fn", "float6_e1m4fn"), ("float4_e1m2fn", "float4_e2m1fn", "float6_e2m3fn:bias=9")], 5)
 def test_other_results(a, b, result, tmp_path):
     assert_exhaustively_right([tables(parse(a), parse(b), parse(result))], tmp_path)
 
@@ -87,7 +88,7 @@ def test_products_that_select_their_exponent(tmp_path):
 
 
 @needs_yosys
-@pytest.mark.parametrize("names", SELECTED[::2])
+@sampled("names", SELECTED[::2], 2)
 def test_products_of_gated_adders_that_select_their_exponent(names, tmp_path):
     multiplier = select_exponent(names)
     netlist, _ = map_component(multiplier, "ecp5", tmp_path, dsp=False)

@@ -17,6 +17,7 @@ from synth.targets import TARGETS
 from synth.verify.streams import check_stream
 from synth.verify.transfers import stream_transfers
 from tests.support.map_windows import assert_windows_right, random_transfers
+from tests.support.sampling import sampled
 from tests.support.streams import simulate_stream
 
 INT8 = parse("int8")
@@ -47,7 +48,7 @@ def window_cycles(component, transfers):
     return bank_cycles(np.array(rows), np.array(inside), banks=component.rows, read_ports=component.read_ports)
 
 
-@pytest.mark.parametrize("read_ports", [2, 3])
+@sampled("read_ports", [2, 3], 1)
 def test_windows_are_right_and_take_the_cycles_of_their_busiest_bank(read_ports):
     for number, shape in enumerate(SHAPES):
         component = buffer(*shape, read_ports=read_ports)

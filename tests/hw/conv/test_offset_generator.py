@@ -12,6 +12,7 @@ from sw.formats import parse
 from sw.reference.square_offset import SquareOffset
 from tests.support import gates
 from tests.support.clocked_gates import assert_streams_right, random_codes
+from tests.support.sampling import sampled
 from tests.support.streams import simulate_stream
 
 SMALL = {"a": parse("int4"), "b": parse("int3"), "scale_bits": 5, "bias_bits": 7, "fraction_bits": 4}
@@ -34,7 +35,7 @@ def built(tmp_path_factory):
     return list(zip(components, gates.build(components, tmp_path_factory.mktemp("offsets")), strict=True))
 
 
-@pytest.mark.parametrize("index", range(5))
+@sampled("index", range(5), 2)
 def test_offsets_are_right_under_stalls_and_resets(built, index):
     component, circuit = built[index]
     assert assert_streams_right(component, circuit, lanes=192, cycles=60, seed=index, reset_rate=0.01,

@@ -26,6 +26,7 @@ from sw.reference.sparse_chain import SparseDspChain
 from tests.support import gates
 from tests.support.clocked_gates import assert_streams_right
 from tests.support.mapped import assert_stream_right, map_component
+from tests.support.sampling import sampled
 
 INT2, INT4, INT8, E2M1 = (parse(name) for name in ("int2", "int4", "int8", "e2m1"))
 STOCHASTIC = {"rounding": RoundingMode.STOCHASTIC, "random_bits": 3}
@@ -58,6 +59,7 @@ def test_float8_by_float4_in_exact_sums(tmp_path):
                          pipeline=1, hard_multiplier=True)], tmp_path)
 
 
+@pytest.mark.slow
 def test_blocks_share_their_scale(tmp_path):
     mxfp4, nvfp4 = parse_block("mxfp4:block_size=2,scale=e4m0"), parse_block("nvfp4:block_size=2")
     cells = [BlockMultiplyAccumulate(a=mxfp4, b=nvfp4, result=parse("bfloat16"), terms=4),
@@ -104,8 +106,8 @@ class ChainThenSums:
         return [(produced, {"o": codes})] if produced.any() else []
 
 
-@pytest.mark.parametrize(("weight", "activation", "result"), [
-    ("float8_e4m3fn", "e2m1", "bfloat16"), ("e2m1", "float8_e4m3fn", "float8_e4m3fn"), ("e2m1", "e2m1", "float32")])
+@sampled(("weight", "activation", "result"), [
+    ("float8_e4m3fn", "e2m1", "bfloat16"), ("e2m1", "float8_e4m3fn", "float8_e4m3fn"), ("e2m1", "e2m1", "float32")], 1)
 def test_minifloats_make_the_dense_chain_with_exact_accumulators(weight, activation, result, tmp_path):
     """The weights are shared and each output is a vector; its sums are those of the chain's dense results."""
     weight, activation, result = parse(weight), parse(activation), parse(result)

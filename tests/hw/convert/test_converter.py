@@ -35,6 +35,7 @@ def test_every_code_in_every_mode(structure, pairs, tmp_path):
         Converter, parse(a), parse(result), random_bits=1, structure=structure)], tmp_path)
 
 
+@pytest.mark.slow
 def test_every_small_catalog_format(tmp_path):
     """Every format to itself and another one, in one mode each; the slow test has all pairs."""
     modes = [mode for mode in RoundingMode if mode is not RoundingMode.STOCHASTIC]

@@ -15,6 +15,7 @@ from sw.formats import RandomBits, RoundingMode, Special, parse
 from sw.reference.cast import Cast
 from tests.support import gates
 from tests.support.functions import policies
+from tests.support.sampling import sampled
 
 BITS = 8
 
@@ -59,10 +60,10 @@ def check_all_modes(names, exponents, folder):
             assert not wrong, f"{component.cast}, exponent {component.exponent}, random {random}: {wrong[:5]}"
 
 
-@pytest.mark.parametrize("names", [
+@sampled("names", [
     ("float6_e3m2fn", "float8_e4m3"), ("float4_e3m0fn", "float6_e2m3fn:signed=false", "posit<6,1>"),
     ("float6_e3m2fn:subnormals=flushed", "radix4_fp4_odd", "fixed<5,2>"),
-], ids=lambda names: names[0])
+], 1, ids=lambda names: names[0])
 def test_every_integer_in_every_mode(names, tmp_path):
     check_all_modes(names, (-4, -7), tmp_path)
 

@@ -11,6 +11,7 @@ from hw.convert.integer import encode_integer, round_integer
 from sw.formats import FixedPointFormat, RandomBits, RoundingMode
 from tests.support import gates
 from tests.support.multipliers import policies
+from tests.support.sampling import sampled
 
 
 class Conversion(wiring.Component):
@@ -29,8 +30,8 @@ class Conversion(wiring.Component):
         return m
 
 
-@pytest.mark.parametrize("places", [
-    -2, 1, 4, *(pytest.param(places, marks=pytest.mark.slow) for places in (0, 2, 9, 12))])
+@sampled("places", [
+    -2, 1, 4, *(pytest.param(places, marks=pytest.mark.slow) for places in (0, 2, 9, 12))], 1)
 def test_integers_convert_as_the_format_encodes(places, tmp_path):
     targets = [FixedPointFormat(width=5), FixedPointFormat(width=4, signed=False), FixedPointFormat(width=1),
                FixedPointFormat(width=6, narrow_range=True), FixedPointFormat(width=14)]

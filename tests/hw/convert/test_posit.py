@@ -18,6 +18,7 @@ from hw.convert.round import fraction_bits_needed
 from sw.formats import OverflowPolicy, RandomBits, RoundingMode, Special, parse
 from tests.support import gates
 from tests.support.posits import POSITS
+from tests.support.sampling import sampled
 
 
 class Unpacked(wiring.Component):
@@ -153,7 +154,7 @@ def assert_packs(components, folder):
                 f"sign {inputs[2]} flag {inputs[3]} random {inputs[4]}: got {code:#x}, want {want:#x}")
 
 
-@pytest.mark.parametrize("mode", RoundingMode)
+@sampled("mode", RoundingMode, 4)
 def test_every_small_number_packs_in_every_mode(mode, tmp_path):
     bits = 2 if mode is RoundingMode.STOCHASTIC else 0
     assert_packs([Packed(parse(name), mode, random_bits=bits) for name in ("posit<3,0>", "posit<5,1>", "posit<6,2>")],
@@ -166,7 +167,7 @@ def test_any_number_of_leading_zeros(min_magnitude, tmp_path):
                   for name in ("posit<4,0>", "posit<6,0>", "posit<7,1>") for scale in (-7, 0, 4)], tmp_path)
 
 
-@pytest.mark.parametrize("exponents", [range(0, 1), range(2, 5), range(-4, -2), range(-8, 8)])
+@sampled("exponents", [range(0, 1), range(2, 5), range(-4, -2), range(-8, 8)], 2)
 @pytest.mark.parametrize("magnitude_bits", [1, 2, 5])
 def test_any_range_of_exponents(magnitude_bits, exponents, tmp_path):
     """A circuit leaves out what the range cannot reach: the ends of the posit's, one half of its regimes."""

@@ -33,6 +33,7 @@ def check(components, folder, vectors, seed=1):
         assert_function_right(component, circuit, random_blocks(component.model, vectors, seed), str(component.model))
 
 
+@pytest.mark.slow
 def test_blocks_of_every_kind_with_every_kind_of_result(tmp_path):
     check([
         make("mxfp4:block_size=4"), make("mxfp8_e4m3:block_size=3"), make("mxint8:block_size=4"),

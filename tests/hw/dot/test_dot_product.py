@@ -12,6 +12,7 @@ from sw.formats import OverflowPolicy, RoundingMode, parse
 from sw.reference.dot import Dot, DotAccumulate
 from tests.support import gates
 from tests.support.clocked_gates import assert_function_right, assert_streams_right, random_codes
+from tests.support.sampling import sampled
 
 E4M3, E2M1, INT4 = parse("float8_e4m3fn"), parse("float4_e2m1fn"), parse("int4")
 
@@ -82,14 +83,14 @@ def test_every_pair_of_vectors_of_two_small_codes(tmp_path):
         assert_function_right(component, circuit, inputs, str(component.model))
 
 
-@pytest.mark.parametrize("names", [
+@sampled("names", [
     ("float4_e2m1fn",), ("float6_e2m3fn",), ("float6_e3m2fn",), ("minifloat_e5m2",), ("posit<6,1>",),
     ("int4", "float6_e3m2fn"), ("uint4", "float4_e3m0fn"),
     *(pytest.param(names, marks=pytest.mark.slow) for names in (
         ("float8_e4m3fn",), ("minifloat_e4m3",), ("float8_e5m2",), ("float8_e4m3fnuz", "posit<5,1>"),
         ("float6_e3m2fn:subnormals=flushed", "float8_e3m4"), ("dlfloat8", "int3"),
         ("float8_e8m0fnu", "float4_e2m1fn"))),
-], ids="-".join)
+], 3, ids="-".join)
 def test_every_pair_of_codes_in_every_structure(names, tmp_path):
     model = make(*names, lanes=1).model
     components = [make(*names, lanes=1, structure=structure) for structure in DotProduct.structures(model)]
@@ -101,6 +102,7 @@ def test_every_pair_of_codes_in_every_structure(names, tmp_path):
         assert_function_right(component, circuit, inputs, f"{model}, {component.structure}")
 
 
+@pytest.mark.slow
 def test_several_lanes_in_every_structure(tmp_path):
     check([make(name, result=result, lanes=lanes, structure=structure)
            for name, result, lanes in (("float6_e2m3fn", None, 3), ("float6_e3m2fn", "float8_e5m2", 4),

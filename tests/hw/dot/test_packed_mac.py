@@ -14,6 +14,7 @@ from synth.verify.ports import pack_fields, unpack_fields
 from tests.support.clocked_gates import assert_streams_right
 from tests.support.gates import build
 from tests.support.mapped import assert_stream_right, map_component
+from tests.support.sampling import sampled
 
 INT8 = parse("int8")
 CASES = [
@@ -24,7 +25,7 @@ CASES = [
 ]
 
 
-@pytest.mark.parametrize("flag_rate", [0.05, 0.3])
+@sampled("flag_rate", [0.05, 0.3], 1)
 def test_sums_are_the_reference_s_under_stalls_and_resets(tmp_path, flag_rate):
     """Long sums too, whose lanes spill into each other."""
     for component, circuit in zip(CASES, build(CASES, tmp_path), strict=True):

@@ -18,6 +18,7 @@ from sw.reference.multiply import Multiplication
 from sw.reference.systolic import SystolicArray as SystolicArrayModel
 from tests.support import gates
 from tests.support.clocked_gates import assert_streams_right
+from tests.support.sampling import sampled
 
 INT4, INT8, UINT3, FP4, FP6 = (parse(name) for name in ("int4", "int8", "uint3", "e2m1", "e3m2"))
 STOCHASTIC = {"rounding": RoundingMode.STOCHASTIC, "random_bits": 3}
@@ -61,6 +62,7 @@ def test_every_rounding_unit_draws_from_its_own_register(tmp_path):
     assert_all_right(components, tmp_path)
 
 
+@pytest.mark.slow
 def test_shallow_products_one_after_the_other(tmp_path):
     """``last`` more often than every ``size`` cycles: transfers have to wait, and nothing is lost."""
     assert_all_right([SystolicArray(PLAIN, 3), SystolicArray(RANDOM, 3, pipeline=2, lfsr_bits=5)], tmp_path, cycles=64,
@@ -175,7 +177,7 @@ def test_the_last_cell_adds_its_last_product_in_cycle_k_plus_2n_minus_2(monkeypa
     assert changed[-1] == depth + 2 * size - 2
 
 
-@pytest.mark.parametrize("cell", [PLAIN, EXACT, CHUNKED])
+@sampled("cell", [PLAIN, EXACT, CHUNKED], 1)
 def test_stalls_change_no_result(cell):
     component = SystolicArray(cell, 3, pipeline=1)
     a, b = matrices(3, 4, 9)

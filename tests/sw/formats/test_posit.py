@@ -15,6 +15,7 @@ from sw.formats import OverflowPolicy, PositFormat, RandomBits, RoundingMode, Sp
 from sw.reference import product
 from tests.support.number_formats import show
 from tests.support.posits import POSITS, SoftPosit, formula
+from tests.support.sampling import sampled
 
 IN_SOFTPOSIT = ["posit<8,0>", "posit<16,1>", *(f"posit<{width},2>" for width in range(5, 17))]
 P8 = parse("posit<8,1>")
@@ -113,7 +114,7 @@ def rounded(string, mode, negative, draw):
     return int(lower) + bool(up)
 
 
-@pytest.mark.parametrize("mode", RoundingMode)
+@sampled("mode", RoundingMode, 5)
 @pytest.mark.parametrize("fmt", [fmt for fmt in POSITS if fmt.width in (3, 4, 5, 6, 8)], ids=name_of)
 def test_every_mode_cuts_the_string_of_a_wider_posit(fmt, mode):
     """The code of a posit three bits wider is the string to be rounded, three bits behind the cut."""

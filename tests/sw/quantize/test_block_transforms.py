@@ -10,6 +10,7 @@ from torch import nn
 
 from sw.formats import RoundingMode, parse, parse_block
 from sw.quantize import FakeQuantize, FakeQuantizeBlocks, fake_quantize_blocks, from_block_codes, to_block_codes
+from tests.support.sampling import sampled
 from tests.sw.quantize.oracle import same_values
 
 # torch's own, from inside the compiler.
@@ -39,7 +40,7 @@ def inputs(shape=(6, 70), dtype=torch.float32):
 
 # torch.compile
 
-@pytest.mark.parametrize("name", NAMES)
+@sampled("name", NAMES, 2)
 def test_compiled_results_are_the_same(name):
     fmt, x = parse_block(name), inputs()
     for dim, dtype in ((0, torch.float32), (-1, torch.bfloat16)):

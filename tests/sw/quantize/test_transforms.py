@@ -8,6 +8,7 @@ import torch
 
 from sw.formats import OverflowPolicy, RoundingMode, parse
 from sw.quantize import FakeQuantize, absmax_scale, fake_quantize, from_codes, to_codes
+from tests.support.sampling import sampled
 from tests.sw.quantize.oracle import assert_same, corners, same_values
 
 # torch's own, from inside the compiler.
@@ -44,7 +45,7 @@ def check(function, x, backend):
 
 
 # One format for each road through the code.
-@pytest.mark.parametrize("name", ["float8_e4m3fn", "tf32", "float16", "bfloat16", "int8", "dlfloat8"])
+@sampled("name", ["float8_e4m3fn", "tf32", "float16", "bfloat16", "int8", "dlfloat8"], 1)
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_compiled_results_are_the_same(name, backend):
     fmt = parse(name)
@@ -57,7 +58,7 @@ def test_compiled_results_of_other_types(dtype):
     check(lambda x: fake_quantize(x, E4M3, scale=0.3, dtype=torch.float64), inputs(E4M3, dtype), "aot_eager")
 
 
-@pytest.mark.parametrize("rounding", RoundingMode, ids=lambda mode: mode.value)
+@sampled("rounding", RoundingMode, 4, ids=lambda mode: mode.value)
 @pytest.mark.parametrize("name", ["float8_e5m2", "fixed<8,4>", "radix4_fp4_even"])
 def test_compiled_rounding_modes(name, rounding):
     fmt = parse(name)

@@ -8,6 +8,7 @@ import pytest
 from sw.formats import OverflowPolicy, RoundingMode, as_float, parse
 from sw.reference.chunked import ChunkedMultiplyAccumulate
 from tests.support.clocked_gates import random_codes
+from tests.support.sampling import sampled
 
 E4M3, E5M2, E6M9, ONE = parse("e4m3"), parse("e5m2"), parse("float16_e6m9"), parse("uint1")
 STOCHASTIC = RoundingMode.STOCHASTIC
@@ -115,12 +116,13 @@ def _sums(draws, chunk, **parameters):
     return np.array(VALUES)[model.dot(draws, np.ones_like(draws))]
 
 
-@pytest.mark.parametrize(("chunk", "result"), [(1, 4096), (2, 8192)])
+@sampled(("chunk", "result"), [(1, 4096), (2, 8192)], 1)
 def test_sums_stop_where_the_addend_is_less_than_half_a_place(draws, chunk, result):
     """Target 1 (Fig. 3b): at 4096 the last place is 8, and the largest addend 2.73."""
     assert (_sums(draws, chunk) == result).all()
 
 
+@pytest.mark.slow
 def test_longer_chunks(draws):
     """Target 1 (Fig. 3b); errors relative to the exact sum."""
     assert abs(_sums(draws, 4).mean() - 8889) < 150
@@ -134,6 +136,7 @@ def test_longer_chunks(draws):
     assert errors[4096] == pytest.approx(0.076, abs=0.01)
 
 
+@pytest.mark.slow
 def test_all_ones():
     """Target 2: min(N, 1024 CL) to nearest even; 2048 with ties away from zero."""
     ones = np.full((1, 5000), E6M9.encode(1), np.uint64)

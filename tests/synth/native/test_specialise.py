@@ -1,5 +1,4 @@
 import numpy as np
-import pytest
 
 from synth.native.mac_interface import MacInterface
 from synth.native.machine import Machine
@@ -8,6 +7,7 @@ from synth.native.specialise import MAXIMUM_STEPS, PortKind, Specialiser
 from synth.netlist import NumpyEngine
 from synth.netlist.lookup import Basis
 from tests.support.macs import MACS, mac, mac_program, operands
+from tests.support.sampling import sampled
 
 LANES = 64
 
@@ -54,9 +54,9 @@ def run_plan(plan, machine, a, b):
     return [result[index] for index in range(len(machine.result))]
 
 
-@pytest.mark.parametrize(("name", "basis"), [
+@sampled(("name", "basis"), [
     *((name, Basis.TERNARY) for name in MACS),
-    *((name, basis) for name in ("mac-pipelined", "chunked-unchunked") for basis in (Basis.BINARY, Basis.SELECT))])
+    *((name, basis) for name in ("mac-pipelined", "chunked-unchunked") for basis in (Basis.BINARY, Basis.SELECT))], 7)
 def test_steps_do_what_the_whole_netlist_does(name, basis):
     interface, machine, specialiser = specialised(name, basis)
     terms, rng = 9, np.random.default_rng(5)

@@ -191,6 +191,7 @@ def test_dsp48e2_fourth_operand(registered, subtracted):
     check(design(data, {"u": ("DSP48E2", parameters, pins)}), Family.XILINX, codes, expected, seed=registered)
 
 
+@pytest.mark.slow
 @needs_yosys
 def test_dsp48e2_is_dsp48e1_where_both_have_the_same(tmp_path):
     """With operands of 23 bits neither pre-adder wraps, so that the wider multiplier is the only difference."""

@@ -14,6 +14,7 @@ from tests.support import ptx
 from tests.support.engines import LARGE, assert_engines_agree, every_engine
 from tests.support.library import SMALLEST, label, operation, operations
 from tests.support.random_netlists import random_netlist
+from tests.support.sampling import sampled
 from tests.synth.netlist.oracle import needs_yosys, run_yosys
 
 GATES = "synth -top top -flatten -noabc"
@@ -49,7 +50,7 @@ def test_the_walk_has_every_operation():
 
 
 @needs_yosys
-@pytest.mark.parametrize("name", SMALLEST)
+@sampled("name", SMALLEST, 4)
 def test_engines_agree_on_every_operation(name, tmp_path, interpreter):
     program = program_of(find_operation(name), SMALLEST[name], tmp_path, MEMORIES if name == "line_buffer" else GATES)
     assert bool(program.memories) == (name == "line_buffer")
@@ -70,7 +71,7 @@ def test_engines_agree_on_the_whole_library(case, recipe, tmp_path, interpreter)
     assert_engines_agree(engines, generator(label(case)), words=150, cycles=60)
 
 
-@pytest.mark.parametrize("seed", range(8))
+@sampled("seed", range(8), 4)
 @pytest.mark.parametrize("clocked", [False, True])
 def test_engines_agree_on_random_netlists(seed, clocked, interpreter):
     assert_random_agrees(seed, clocked, gates=50)

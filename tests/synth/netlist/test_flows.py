@@ -57,8 +57,7 @@ VERILOG = VERILOG.replace("picked = {a, ~a, a ^ b, a & b}[b[4:0]]", "picked = ch
 
 
 @pytest.fixture(scope="module", params=[
-    pytest.param(name, marks=pytest.mark.slow) if name in ("nexus", "xcup", "xcup-dsp", "nexus-dsp") else name
-    for name in FLOWS])
+    name if name in ("ice40", "ecp5", "xc7-dsp") else pytest.param(name, marks=pytest.mark.slow) for name in FLOWS])
 def flow(request, tmp_path_factory):
     family, synth = FLOWS[request.param]
     folder = tmp_path_factory.mktemp(request.param)

@@ -8,6 +8,7 @@ from synth.netlist.logic import Basis, Logic, Lookup, logic_of, pieces_of
 from synth.netlist.program import ONE, ZERO, Instruction, Operation, Read
 from synth.operations import find_operation
 from tests.support.library import operation
+from tests.support.sampling import sampled
 from tests.synth.netlist.logic_cases import (
     FIRST,
     all_inputs,
@@ -166,11 +167,11 @@ def test_mapping_twice_gives_the_same():
 
 
 @needs_yosys
-@pytest.mark.parametrize(("kind", "fields"), [
+@sampled(("kind", "fields"), [
     ("multiply", {"fmt": "e4m3"}), ("emac", {"fmt": "e3m2", "terms": 16}), ("fma", {"fmt": "e2m1", "fmt_c": "e4m3",
                                                                              "out_fmt": "e4m3"}),
     ("line_buffer", {"lanes": 1, "fmt": "int4", "height": 5, "width": 3, "max_offset": 3, "read_ports": 1}),
-])
+], 2)
 def test_operators_on_random_planes(kind, fields, tmp_path):
     """Memories stay memories, so that a program has several pieces."""
     (tmp_path / "design.il").write_text(elaborate(operation(find_operation(kind), fields).component()).rtlil)

@@ -58,7 +58,7 @@ def mapped(folder, target, shapes):
 
 @needs_yosys
 @pytest.mark.parametrize("target", [
-    target if target in ("ice40", "ecp5") else pytest.param(target, marks=pytest.mark.slow)
+    target if target == "ecp5" else pytest.param(target, marks=pytest.mark.slow)
     for target in TARGETS])
 def test_mapped_memories_equal_lists(target, tmp_path):
     netlist = mapped(tmp_path, target, FIRST)

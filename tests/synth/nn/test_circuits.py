@@ -12,6 +12,7 @@ from synth.native.operator import operator
 from synth.netlist import compile_netlist, read_netlist
 from synth.nn import CircuitLinear, circuit_layers, conv2d, convert, linear, matmul, quantize_
 from tests.support.mapped import map_component
+from tests.support.sampling import sampled
 from tests.synth.nn.reference_units import (
     OPERATIONS,
     ReferenceUnit,
@@ -41,7 +42,7 @@ def circuit(tmp_path_factory):
         yield unit_of
 
 
-@pytest.mark.parametrize("name", NAMES)
+@sampled("name", NAMES, 2)
 def test_products_are_the_references(circuit, name):
     for left, right in PRODUCTS.values():
         a, b = operands(OPERATIONS[name], left, right)
@@ -87,7 +88,7 @@ def test_attention_is_the_references(circuit, name):
     assert_same(matmul(queries, shared, unit), matrix_product(operation, queries, shared))
 
 
-@pytest.mark.parametrize("name", ["chunked-1-6-9", "emac-posit", "mac-wrapping", "mac-e4m3"])
+@sampled("name", ["chunked-1-6-9", "emac-posit", "mac-wrapping", "mac-e4m3"], 2)
 def test_a_network_is_the_references_in_every_bit(circuit, name):
     torch.manual_seed(0)
     model = digits_cnn(2).eval()

@@ -26,14 +26,6 @@ INT8 = parse("int8")
 SETTINGS = Config(weight=WeightConfig(format=INT8), activation=ActivationConfig(format=INT8))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def data(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 

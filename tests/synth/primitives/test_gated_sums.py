@@ -15,6 +15,7 @@ from synth.netlist import compile_netlist, make_engine, read_netlist
 from synth.primitives import PLATFORMS, platform_of
 from synth.store import Store
 from synth.targets import TARGETS
+from tests.support.sampling import sampled
 from tests.synth.netlist.oracle import needs_yosys
 
 pytestmark = needs_yosys
@@ -113,7 +114,7 @@ def tree(m, a, b, platform):
     return multiply_gated_tree(m, a, b, platform=platform)
 
 
-@pytest.mark.parametrize(("family", "product"), [("ice40", rows), ("ecp5", rows), ("gowin", rows), ("ecp5", tree)])
+@sampled(("family", "product"), [("ice40", rows), ("ecp5", rows), ("gowin", rows), ("ecp5", tree)], 3)
 def test_every_pair_of_integers(family, product, mapped):
     assert gates_sums(platform_of(family, dsp=False))
     netlist = mapped(Products(SHAPES, product), family)

