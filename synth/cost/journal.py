@@ -183,6 +183,11 @@ class Journal(Generic[E]):
             self._warn(f"Journal lines must have the digest they were written with, not another: {damaged} in "
                        f"{self.path}; their rows are measured again")
 
+    def adopt(self, entries: Iterable[E]) -> None:
+        """Take over rows whose keys this journal lacks; they are not written, and give way to its own."""
+        for entry in entries:
+            self._entries.setdefault(entry.key, entry)
+
     def append(self, entries: Iterable[E]) -> None:
         """Add rows, on the disk when this returns.
 

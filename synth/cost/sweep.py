@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,8 +11,8 @@ from synth.cost.campaign import Campaign
 from synth.cost.journal import Claims, Entry, Journal
 from synth.cost.measure import Settings, Task, expected_conditions, key_of, measure
 from synth.cost.point import Point
-from synth.cost.table import Failed, Table
-from synth.targets import Target
+from synth.cost.table import Failed, Measured, Table
+from synth.targets import TARGETS, Target
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,30 @@ class Sweep(Campaign[_Place, Entry]):
     def table(self) -> Table:
         """Return those of the rows that the journal has now."""
         return Table((entry.row, entry.conditions) for entry in self.entries())
+
+
+def present_entries(table: Table, settings: Settings) -> Iterator[Entry]:
+    """Yield a table's measured rows that a sweep would measure in the same way: with this code, these tools, so many.
+
+    Parameters
+    ----------
+    table : Table
+    settings : Settings
+        Of the sweep.
+
+    Raises
+    ------
+    ToolMissing
+        If Yosys is not installed.
+    """
+    for row, conditions in table:
+        target = TARGETS.get(row.target)
+        if target is None or not isinstance(row, Measured):
+            continue
+        expected = expected_conditions(row.point, target, settings)
+        hidden = target.script(dsp=row.point.dsp, hide_names=True)  # taken where Yosys mistakes the design's names
+        if conditions in (expected, dataclasses.replace(expected, recipe=hidden)):
+            yield Entry(key=key_of(row.point, row.target, expected), row=row, conditions=conditions)
 
 
 def _task(settings: Settings, places: list[_Place]) -> Task:

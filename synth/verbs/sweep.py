@@ -26,8 +26,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     from synth.__main__ import natural, positive
 
     parser.epilog = ("Each row is kept as soon as it is measured and never measured again, whatever stops a sweep; the "
-                     "same command\ngoes on. Any number of sweeps may run at a time. Without options of the first two "
-                     "groups: the space of the\nshipped table.")
+                     "same command\ngoes on. Rows of the shipped table and of --out FILE that this version's code and "
+                     "these tools have measured in the\nsame way count as known. Any number of sweeps may run at a "
+                     "time. Without options of the first two groups: the\nspace of the shipped table.")
     group = parser.add_argument_group("operators (each may be repeated)")
     group.add_argument("--fmt", metavar="NAME", action="append", default=[],
                        help="format of the operands (default: all of 3 to 8 bits)")
@@ -82,8 +83,8 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     """Sweep; return the exit code."""
     from synth.cost.journal import Claims, Entry, Journal, journal_path
     from synth.cost.measure import Settings
-    from synth.cost.sweep import Sweep
-    from synth.cost.table import Reason, read_table
+    from synth.cost.sweep import Sweep, present_entries
+    from synth.cost.table import SHIPPED, Reason, read_table
 
     targets = chosen(arguments.target)
     points = _selection(arguments).points()[:arguments.limit]
@@ -93,13 +94,14 @@ def run(arguments: argparse.Namespace, console: Console) -> int:
     seeds = () if arguments.no_pnr else tuple(range(arguments.seed, arguments.seed + arguments.seeds))
     settings = Settings(seeds=seeds, vector_seed=arguments.seed, samples=arguments.samples, timeout=arguments.timeout)
     journal: Journal[Entry] = Journal(journal_path(), warn=console.warn)
+    out = None if arguments.out is None else Path(arguments.out)
+    for path in (SHIPPED, out):
+        if path is not None and path.exists():
+            journal.adopt(present_entries(read_table(path), settings))
     sweep = Sweep(points, targets, settings, journal=journal, retry=arguments.retry,
                   claims=Claims(journal.path.with_name("claims")))
     if arguments.list:
         return _list(console, points, sweep)
-    out = None if arguments.out is None else Path(arguments.out)
-    if out is not None and out.exists():
-        read_table(out)  # refused before the work, not behind it
     begin = time.monotonic()
     if sweep.missing:
         _measure(arguments, console, sweep, targets)

@@ -15,8 +15,8 @@ from synth.cost.campaign import duration
 from synth.cost.journal import Claims, Entry, Journal
 from synth.cost.measure import Settings, expected_conditions, key_of
 from synth.cost.point import Point
-from synth.cost.sweep import Sweep
-from synth.cost.table import Failed, Measured, Reason
+from synth.cost.sweep import Sweep, present_entries
+from synth.cost.table import Failed, Measured, Reason, Table
 from synth.cost.workers import Workers
 from synth.errors import SynthError
 from synth.targets import TARGETS
@@ -245,3 +245,41 @@ def test_words_of_progress_are_few(start, bench):
     (3900, "1 h 05 min"), (100_000, "27 h 47 min")])
 def test_times_are_said_in_words(seconds, text):
     assert duration(seconds) == text
+
+
+def altered(entry, **changes):
+    return entry.row, dataclasses.replace(entry.conditions, **changes)
+
+
+def test_rows_of_a_table_are_known_if_they_were_measured_alike(start, bench, tmp_path):
+    run(start(POINTS[:2]))
+    found = list(Journal(tmp_path / "costs.jsonl", warn=pytest.fail))
+    assert len(found) == 4
+    assert sorted(entry.key for entry in present_entries(start(POINTS[:2]).table(), SETTINGS)) == sorted(
+        entry.key for entry in found)
+    hidden = TARGETS[found[0].row.target].script(dsp=False, hide_names=True)
+    for changes, count in ({"recipe": hidden}, 1), ({"recipe": "other"}, 0), ({"sources": "0" * 64}, 0), (
+            {"samples": 512}, 0), ({"tools": found[0].conditions.tools[:1]}, 0):
+        assert len(list(present_entries(Table([altered(found[0], **changes)]), SETTINGS))) == count
+    failed = Failed(point=POINTS[0], target="ice40", reason=Reason.TIMEOUT, message="slow")
+    unknown = dataclasses.replace(found[0].row, target="max10")
+    for row in (failed, unknown):
+        assert list(present_entries(Table([(row, found[0].conditions)]), SETTINGS)) == []
+
+
+def test_what_is_taken_over_is_not_measured_and_not_written(start, bench, tmp_path):
+    run(start(POINTS[:2]))
+    taken = list(Journal(tmp_path / "costs.jsonl", warn=pytest.fail))
+    bench.asked.clear()
+    journal = Journal(tmp_path / "other.jsonl", warn=pytest.fail)
+    journal.adopt(taken)
+    sweep = Sweep(POINTS[:3], BOTH, SETTINGS, claims=Claims(tmp_path / "claims"), journal=journal)
+    assert (sweep.total, sweep.missing) == (6, 2)
+    run(sweep)
+    assert set(bench.asked) == {(POINTS[2], target.name) for target in BOTH}
+    assert len(sweep.table()) == 6
+    assert len(list(Journal(tmp_path / "other.jsonl", warn=pytest.fail))) == 2
+    own = dataclasses.replace(taken[0], row=dataclasses.replace(taken[0].row, lut=9999))
+    journal.append([own])
+    journal.adopt(taken)
+    assert journal.get(own.key).row.lut == 9999

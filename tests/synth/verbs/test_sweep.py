@@ -231,6 +231,26 @@ def test_a_failure_is_tried_again_when_asked_by_as_many_jobs_as_have_room(capsys
 # What is measured
 
 
+def test_rows_of_a_table_that_were_measured_alike_are_known(capsys, monkeypatch, workplace):
+    first = json.loads(call(capsys, *ONE, "--out", "table.json", "--json").out)
+    assert (first["measured"], first["results"][0]["target"]) == (1, "ice40")
+    monkeypatch.setenv("NARROWGAUGE_CACHE", str(workplace / "another"))
+    again = json.loads(call(capsys, *ONE, "--out", "table.json", "--json").out)
+    assert (again["measured"], again["results"]) == (0, first["results"])
+    assert keys(workplace / "another") == []                                    # known, and not this user's
+    assert json.loads(call(capsys, *ONE, "--list", "--json").out)["missing"] == 1
+    monkeypatch.setattr("synth.cost.table.SHIPPED", workplace / "work" / "table.json")
+    assert json.loads(call(capsys, *ONE, "--list", "--json").out)["missing"] == 0
+    other = ("--samples", "256")
+    assert json.loads(call(capsys, *ONE, *other, "--list", "--json").out)["missing"] == 1
+
+
+@pytest.fixture
+def nothing_shipped(monkeypatch):
+    monkeypatch.setattr("synth.cost.sweep.present_entries", lambda table, settings: [])
+
+
+@pytest.mark.usefixtures("nothing_shipped")
 def test_the_default_space_is_listed(capsys):
     document = json.loads(call(capsys, "sweep", "--list", "--json").out)
     points = [Point.from_json(point) for point in document["points"]]
@@ -238,6 +258,7 @@ def test_the_default_space_is_listed(capsys):
     assert (document["operators"], document["rows"], document["missing"]) == (len(points), *[len(points) * 6] * 2)
 
 
+@pytest.mark.usefixtures("nothing_shipped")
 def test_the_list_says_keys_and_what_is_missing(capsys):
     result = call(capsys, "sweep", "--op", "mac", "--bits", "3..4", "--family", "fixed", "--limit", "3", "--target",
                   "ecp5,xc7", "--list")
