@@ -66,6 +66,7 @@ def test_outputs_hold_no_path_of_this_machine(result):
         assert not re.search(r"link_operators\.py", text)
 
 
+@pytest.mark.slow
 def test_design_that_misses_the_clock_is_built_all_the_same(tmp_path):
     board = BOARDS["icebreaker"]
     require_tools(board)

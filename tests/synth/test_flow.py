@@ -97,6 +97,7 @@ def test_a_damaged_netlist_is_made_again(store, work):
     assert store.warnings
 
 
+@pytest.mark.slow
 def test_hard_multipliers_are_another_measurement(store, work):
     design = [flow.elaborate(Multiplier(parse("int8"), result=parse("int16"), hard_multiplier=dsp))
               for dsp in (False, True)]
@@ -143,6 +144,7 @@ def test_the_other_router_is_tried_where_the_first_goes_round_in_circles(store, 
     assert placed.lut == 6
 
 
+@pytest.mark.slow
 @sampled(("name", "message"), [("ecp5", NAME_CLASH[0]), ("nexus", NAME_CLASH[1]),
                                ("gowin", NAME_CLASH[0])], 1)
 def test_names_are_hidden_from_a_yosys_that_takes_two_wires_for_one(name, message, store, work, monkeypatch):

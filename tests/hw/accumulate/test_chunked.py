@@ -39,7 +39,7 @@ def test_sums_with_stalls_resets_and_sums_cut_short(structure, tmp_path):
     ], tmp_path, lanes=64, cycles=80, seed=1, reset_rate=0.02)
 
 
-@pytest.mark.parametrize("structure", ChunkedStructure)
+@sampled("structure", ChunkedStructure, 1)
 def test_random_bits_from_the_transfer_and_from_a_register(structure, tmp_path):
     stochastic = {"rounding": STOCHASTIC, "random_bits": 5, "structure": structure}
     assert_right([

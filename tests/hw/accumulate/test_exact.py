@@ -53,6 +53,7 @@ def test_every_family_of_operands_and_results(tmp_path):
     ], tmp_path)
 
 
+@pytest.mark.slow
 def test_preload_of_every_family(tmp_path):
     check([
         make("float8_e4m3fn", result="float8_e4m3fn", c="float8_e5m2", overflow=OverflowPolicy.INFINITY),
@@ -84,6 +85,7 @@ def test_lanes_widths_and_pipelines(tmp_path):
     ], tmp_path, cycles=30, minimum=150)
 
 
+@pytest.mark.slow
 def test_every_structure(tmp_path):
     check([make(*names, structure=structure, pipeline=pipeline, lanes=lanes)
            for names, pipeline, lanes in ((("float6_e3m2fn",), 0, None), (("float4_e2m1fn", "float8_e5m2"), 1, 2),

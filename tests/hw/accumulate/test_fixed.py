@@ -150,6 +150,7 @@ def test_amaranth_s_simulator_agrees_and_the_latency_is_what_it_says(pipeline):
 
 
 # What one product and its sum take of each family: DSP blocks, and whether the register is in there too.
+@pytest.mark.slow
 @sampled(("target", "width", "inside"), [
     ("ice40", 32, True), ("xc7", 48, True),
     *(pytest.param(*row, marks=pytest.mark.slow)

@@ -36,6 +36,7 @@ def test_every_triple_of_six_bit_floats(structure, tmp_path):
                         tmp_path)
 
 
+@pytest.mark.slow
 def test_mixed_formats(tmp_path):
     formats = (("float8_e4m3fn", "int4", "float8_e5m2", "float16"), ("int4", "float4_e2m1fn", "fixed<6,3>", "int8"),
                ("int8", "int8", "float8_e4m3fn", "float8_e4m3fn"), ("int8", "uint4", "fixed<6,3>", "float8_e5m2"),

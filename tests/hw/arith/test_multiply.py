@@ -88,6 +88,7 @@ def test_pairs_of_formats(a, b, result, tmp_path):
     assert_exhaustively_right([Multiplier(a, b, result), Multiplier(a, b, result, hard_multiplier=True)], tmp_path)
 
 
+@pytest.mark.slow
 @sampled("result", [
     "int8", "fixed<8,4>", *(pytest.param(name, marks=pytest.mark.slow)
                             for name in ("int16", "ufixed<8,-6>", "fixed<10,-5>"))], 1)
@@ -96,6 +97,7 @@ def test_integers_in_every_ap_fixed_mode(result, tmp_path):
     assert_exhaustively_right(all_modes(int8, int8, parse(result), random_bits=1), tmp_path)
 
 
+@pytest.mark.slow
 def test_wide_formats_on_corners_and_random_pairs(tmp_path):
     names = ("float16", "bfloat16", "tf32", "int16", "uint16", "dlfloat16", "float16_e6m9", "fixed<16,8>")
     multipliers = [Multiplier(parse(name)) for name in names]
@@ -258,7 +260,7 @@ class Ice40:
     narrowgauge_family = "ice40"
 
 
-@pytest.mark.parametrize("structure", [Structure.BALANCED, Structure.NORMALISE_OPERANDS])
+@sampled("structure", [Structure.BALANCED, Structure.NORMALISE_OPERANDS], 1)
 def test_balanced_products_on_a_family_that_gates_sums(structure, tmp_path):
     names = ("int5", "uint6", "minifloat_e2m4:subnormals=flushed", "posit<8,1>", "fixed<7,3>")
     multipliers = [Multiplier(parse(name), structure=structure) for name in names]

@@ -139,6 +139,7 @@ def test_extreme_operands_in_long_sums(tmp_path):
     check([PointwiseConv(cell, 2, hard_multiplier=True)], tmp_path, codes=codes, flag_rate=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("target", ["ecp5", *(pytest.param(name, marks=pytest.mark.slow) for name in (
     "ice40", "nexus", "gowin", "xc7", "xcup"))])
 def test_two_products_on_each_dsp_block(target, tmp_path):

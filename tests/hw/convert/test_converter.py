@@ -60,6 +60,7 @@ def test_truth_tables(tmp_path):
                          converter("float8_e5m2", "float8_e4m3fn", structure=ConverterStructure.TRUTH_TABLE)], tmp_path)
 
 
+@pytest.mark.slow
 def test_wide_formats(tmp_path):
     pairs = (("float16", "float8_e4m3fn"), ("bfloat16", "float8_e5m2"), ("float8_e4m3fn", "bfloat16"),
              ("float16", "bfloat16"), ("bfloat16", "int8"), ("int16", "float16"), ("fixed<16,8>", "float8_e4m3fn"),

@@ -8,6 +8,7 @@ from sw.formats import OverflowPolicy, RoundingMode, parse, parse_block
 from sw.reference.block import BlockDot
 from tests.support import gates
 from tests.support.clocked_gates import assert_function_right, random_codes
+from tests.support.sampling import sampled
 
 FLOAT32 = parse("float32_e8m23")
 
@@ -89,7 +90,7 @@ def test_blocks_of_the_full_size(name, tmp_path):
     check([make(name), make(name, result="bfloat16", rounding=RoundingMode.TO_ODD)], tmp_path, vectors=20_000)
 
 
-@pytest.mark.parametrize("pipeline", [2, 6])
+@sampled("pipeline", [2, 6], 1)
 def test_pipeline_delays_every_result_by_its_latency(pipeline, tmp_path):
     components = [make("mxfp4:block_size=2", result="float16", pipeline=pipeline),
                   make("nvfp4:block_size=2", result="bfloat16", pipeline=pipeline, rounding=RoundingMode.STOCHASTIC,

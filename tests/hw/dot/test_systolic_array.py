@@ -52,6 +52,7 @@ def test_exact_cells(tmp_path):
                       SystolicArray(with_infinities, 1, pipeline=4, lfsr_bits=7)], tmp_path, cycles=40)
 
 
+@pytest.mark.slow
 def test_chunked_cells(tmp_path):
     assert_all_right([SystolicArray(CHUNKED, 1, pipeline=2), SystolicArray(CHUNKED_STOCHASTIC, 2)], tmp_path)
 

@@ -59,6 +59,7 @@ def test_kernels_give_the_same_results(name):
     assert same_values(got, fake_quantize_blocks(x, fmt)).all()
 
 
+@pytest.mark.slow
 def test_compiled_codes_and_gradients_are_the_same():
     fmt, x = parse_block("nvfp4"), inputs()
 

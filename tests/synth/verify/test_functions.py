@@ -174,7 +174,7 @@ def test_a_pipeline_that_mixes_pairs_is_found(tmp_path):
 
 @needs_yosys
 @sampled("name", ["uint8", "int8", "int16"], 1)
-@pytest.mark.parametrize("pipeline", [1, 2, 3])
+@sampled("pipeline", [1, 2, 3], 1)
 def test_registers_around_a_hard_multiplier_stay_right(tmp_path, name, pipeline):
     # Two registers in a row behind SB_MAC16 became a constant before the recipe mended it.
     fmt = parse(name)

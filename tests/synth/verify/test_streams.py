@@ -172,7 +172,7 @@ def repeated(folder, component, model=None, stimulus=None):
     return check(mapped.document(), transfers, latency=design.latency, interval=design.interval, seed=1)
 
 
-@pytest.mark.parametrize("pace", [1, 3])
+@sampled("pace", [1, 3], 1)
 def test_results_come_at_the_stated_interval(pace, tmp_path):
     record = repeated(tmp_path, Repeater(pace=pace, initiation_interval=pace))
     assert (record["mismatches"], record["violations"]) == (0, {})
