@@ -20,8 +20,23 @@ from pathlib import Path
 
 from sw.formats import BlockFormat, ScalarFormat
 
-__all__ = ["MARGIN_PERCENT", "NOISE_PERCENT", "RECORDS", "SCHEMA", "Figures", "RecordError", "choose_structure",
-           "contenders", "family_of", "model_key", "overall_winner", "read_records", "recorded_structure", "winner"]
+__all__ = [
+    "MARGIN_PERCENT",
+    "NOISE_PERCENT",
+    "RECORDS",
+    "SCHEMA",
+    "Figures",
+    "RecordError",
+    "by_rule",
+    "choose_structure",
+    "contenders",
+    "family_of",
+    "model_key",
+    "overall_winner",
+    "read_records",
+    "recorded_structure",
+    "winner",
+]
 
 SCHEMA = 2
 """Version of the file's form; one of another version is refused rather than misread."""
@@ -64,20 +79,35 @@ def family_of(platform):
     return getattr(platform, "narrowgauge_family", None)
 
 
+def by_rule(suitable, family):
+    """Return structures that suit a reference, the one first that is taken on a family where nothing is recorded.
+
+    A kind of structures whose order depends on the family has a function ``ordered(suitable, family)``.
+
+    Parameters
+    ----------
+    suitable : sequence of Enum
+        Of one kind, in the order for no family in particular.
+    family : str or None
+    """
+    ordered = getattr(type(suitable[0]), "ordered", None)
+    return tuple(suitable) if ordered is None else ordered(suitable, family)
+
+
 def choose_structure(asked, suitable, model, platform, *, recorded=True):
-    """Return the structure to build: the one asked for, else the recorded one, else the first of the suitable ones.
+    """Return the structure to build: the one asked for, else the recorded one, else that of the component's own rule.
 
     Parameters
     ----------
     asked : Enum or None
     suitable : sequence of Enum
-        Structures that suit the reference, the one to take where none is recorded first.
+        Structures that suit the reference, in the order of :func:`by_rule` for no family in particular.
     model : sw.reference.model.Function or Stream
         The exact reference.
     platform : object
         For its family, see :func:`family_of`.
     recorded : bool
-        Whether what is recorded applies: it was measured without hard multipliers.
+        Whether what is measured without hard multipliers applies; otherwise the first of the suitable ones is taken.
 
     Raises
     ------
@@ -86,9 +116,11 @@ def choose_structure(asked, suitable, model, platform, *, recorded=True):
     """
     if asked is not None:
         return asked
-    name = recorded_structure(model, family_of(platform)) if recorded and len(suitable) > 1 else None
-    if name is None:
+    if not recorded or len(suitable) == 1:
         return suitable[0]
+    name = recorded_structure(model, family_of(platform))
+    if name is None:
+        return by_rule(suitable, family_of(platform))[0]
     found = next((structure for structure in suitable if structure.value == name), None)
     if found is None:
         raise RecordError(f"Recorded structure must be one of {', '.join(item.value for item in suitable)}, not "

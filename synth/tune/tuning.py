@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from hw.recorded import by_rule
 from synth.cost.campaign import Campaign
 from synth.cost.journal import Claims, Journal
 from synth.cost.measure import Settings
@@ -79,6 +80,8 @@ class Tuning(Campaign[Place, Result]):
         found = [result for result in results if result is not None]
         if len(found) < len(results):
             return None
+        order = [structure.value for structure in by_rule(structures_of(subject.operation().model), target)]
+        found.sort(key=lambda result: order.index(result.trial.structure))
         luts = {result.trial.structure: result.count for result in found}
         return Choice(subject=subject, target=target, luts=luts, way=way)
 

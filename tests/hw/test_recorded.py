@@ -13,6 +13,7 @@ from hw.recorded import (
     SCHEMA,
     Figures,
     RecordError,
+    by_rule,
     choose_structure,
     contenders,
     family_of,
@@ -197,6 +198,25 @@ def test_otherwise_the_recorded_one_is(table, family, want):
 def test_and_otherwise_the_first_that_suits(table):
     table({})
     assert choose_structure(None, (Way.LATE, Way.EARLY), PRODUCT, None) is Way.LATE
+
+
+class Turned(Enum):
+    EARLY = "early"
+    LATE = "late"
+
+    @staticmethod
+    def ordered(suitable, family):
+        return suitable[::-1] if family == "xc7" else suitable
+
+
+def test_the_order_of_a_kind_may_depend_on_the_family(table):
+    table({})
+    suitable = tuple(Turned)
+    for family, first in (("xc7", Turned.LATE), ("ice40", Turned.EARLY), (None, Turned.EARLY)):
+        assert by_rule(suitable, family)[0] is first
+        assert choose_structure(None, suitable, PRODUCT, Board(family)) is first
+    assert choose_structure(None, suitable, PRODUCT, Board("xc7"), recorded=False) is Turned.EARLY
+    assert by_rule(tuple(Way), "xc7") == tuple(Way)
 
 
 def test_a_component_with_one_structure_asks_for_no_family(table):

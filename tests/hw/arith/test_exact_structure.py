@@ -25,6 +25,26 @@ def test_structures_of_two_formats(a, b, alone, left_out):
     assert len(structures) == 1 or structures[0] is ExactStructure.INVERT_EARLY
 
 
+@pytest.mark.parametrize(("name", "first"), [
+    ("float4_e2m1fn", "tables"), ("float8_e4m3fn", "tables"), ("minifloat_e3m5", "invert-late"),
+    ("posit<8,1>", "invert-late")])
+def test_lookup_tables_of_six_inputs_invert_late(name, first):
+    structures = exact_structures(parse(name), parse(name), alone=True)
+    for family in ("xc7", "xcup"):
+        ordered = ExactStructure.ordered(structures, family)
+        assert ordered[0].value == first
+        assert set(ordered) == set(structures)
+    for family in ("ice40", "ecp5", None):
+        assert ExactStructure.ordered(structures, family) == structures
+    assert ExactStructure.ordered((ExactStructure.PAIRS,), "xc7") == (ExactStructure.PAIRS,)
+
+
+@pytest.mark.parametrize(("name", "first"), [
+    ("float4_e3m0fn", "invert-late"), ("posit<5,2>", "invert-late"), ("float6_e3m2fn", "invert-early")])
+def test_significands_of_one_bit_invert_late(name, first):
+    assert exact_structures(parse(name), parse(name), alone=False)[0].value == first
+
+
 def test_products_of_fixed_point_are_paired_where_there_are_two():
     assert exact_structures(parse("int8"), parse("uint5"), alone=False, lanes=2) == (
         ExactStructure.INVERT_LATE, ExactStructure.PAIRS)
