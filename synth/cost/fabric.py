@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Fabric:
-    """The lookup tables and carry cells of a family.
+    """The lookup tables, carry cells and DSP blocks of a family.
 
     Parameters
     ----------
@@ -15,10 +15,13 @@ class Fabric:
     gated_from : int or None
         Bits of the narrower operand from which an unsigned product comes as adders that take a row or leave it at no
         cost (``hw.arith.gated_rows``), as every signed one does then; None where carry cells have no room for that.
+    sum_in_block : bool
+        Whether synthesis puts the register of a multiply-accumulator's sum into the DSP block of its product.
     """
 
     lut_inputs: int
     gated_from: int | None = None
+    sum_in_block: bool = False
 
 
 FABRICS: Mapping[str, Fabric] = {
@@ -26,7 +29,7 @@ FABRICS: Mapping[str, Fabric] = {
     "ecp5": Fabric(lut_inputs=4, gated_from=1),
     "nexus": Fabric(lut_inputs=4),
     "gowin": Fabric(lut_inputs=4, gated_from=3),
-    "xc7": Fabric(lut_inputs=6),
+    "xc7": Fabric(lut_inputs=6, sum_in_block=True),
     "xcup": Fabric(lut_inputs=6),
 }
 """By target."""

@@ -41,7 +41,7 @@ def _cuts(pipeline: int, cuts: Sequence[str]) -> dict[str, int]:
     return taken | {"output": pipeline - sum(taken.values())}
 
 
-def register_terms(operation: Operation, structure: str | None) -> Terms:
+def register_terms(operation: Operation, structure: str | None, *, sum_in_block: bool = False) -> Terms:
     """Return the bits of a circuit's registers, by where they stand.
 
     Parameters
@@ -50,10 +50,12 @@ def register_terms(operation: Operation, structure: str | None) -> Terms:
         One that :data:`synth.cost.features.MODELLED` names.
     structure : str or None
         As :func:`synth.cost.features.structure_of` has it.
+    sum_in_block : bool
+        Whether the sum of a fixed-point multiply-accumulator is held by the DSP block of its product.
     """
     counters: Mapping[str, Callable[[Operation], Terms]] = {
         "multiply": partial(_multiplier, structure=structure or ""), "dot": partial(_dot, structure=structure),
-        "emac": partial(_accumulator, structure=structure), "mac": _fixed_accumulator}
+        "emac": partial(_accumulator, structure=structure), "mac": partial(_fixed_accumulator, in_block=sum_in_block)}
     terms = counters[operation.name](operation) | {"stage": operation.pipeline}
     return {name: value for name, value in terms.items() if value}
 
@@ -136,11 +138,11 @@ def _operand_bits(fmt: ScalarFormat) -> int:
     return operand.exponent_bits + operand.magnitude_bits - 1 + _POSIT_FLAGS
 
 
-def _fixed_accumulator(operation: Operation) -> Terms:
+def _fixed_accumulator(operation: Operation, *, in_block: bool) -> Terms:
     model, width = operation.model, operation.model.accumulator.width
     cuts = _cuts(operation.pipeline, ("product", "round", "operand"))
-    return {"control": 1, "sum_register": (1 + cuts["product"]) * width,
-            "product_register": cuts["product"] * product_of(operation).register_bits,
+    return {"control": 1, "sum_register": 0 if in_block else (1 + cuts["product"]) * width,
+            "product_register": 0 if in_block else cuts["product"] * product_of(operation).register_bits,
             "operand_register": cuts["operand"] * (model.a.width + model.b.width),
             **_rounded(model.result, cuts, width=width, exponent=-model.accumulator.fraction_bits)}
 

@@ -55,7 +55,7 @@ class Quantity(Enum):
         """Return what a circuit has of each term."""
         match self:
             case Quantity.FF:
-                return register_terms(operation, structure)
+                return register_terms(operation, structure, sum_in_block=hard > 0 and fabric.sum_in_block)
             case Quantity.PERIOD:
                 work = sum(lookup_terms(operation, fabric=fabric, hard=hard, structure=structure).values())
                 return delay_terms(operation, carry=register_bits(operation), work=work)

@@ -1,9 +1,11 @@
 # amaranth: UnusedElaboratable=no
 import pytest
 
+from synth.cost.fabric import FABRICS
 from synth.cost.features import special_flags, structure_of
 from synth.cost.point import Point
 from synth.cost.registers import REGISTER_TERMS, register_terms
+from synth.cost.table import SHIPPED, read_table
 from synth.flow import elaborate
 
 POINTS = [
@@ -49,3 +51,16 @@ def test_stages_are_counted():
     assert found(0) == {}
     assert found(7)["stage"] == 7
     assert found(7)["output_register"] == 5 * 8
+
+
+def test_a_sum_may_be_held_by_the_block_of_its_product():
+    """As on Xilinx 7, where synthesis leaves one flip-flop of a multiply-accumulator: that of the handshake."""
+    def found(**options):
+        operation = Point(op="mac", fmt="int8", terms=4608, dsp=True).operation()
+        return register_terms(operation, structure_of(operation, None), **options)
+
+    assert found()["sum_register"] == 28
+    assert found(sum_in_block=True) == {"control": 1}
+    assert [name for name, fabric in FABRICS.items() if fabric.sum_in_block] == ["xc7"]
+    measured = read_table(SHIPPED).find(Point(op="mac", fmt="int8", terms=4608, dsp=True), "xc7")
+    assert (measured.ff, measured.dsp) == (1, 1)
