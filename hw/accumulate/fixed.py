@@ -5,6 +5,7 @@ from amaranth.lib import wiring
 from amaranth.lib.wiring import In, Out
 
 from hw.accumulate.streamed import connect_streams, input_layout, stream_members
+from hw.arith.exact_structure import LUT6_FAMILIES
 from hw.arith.gated_rows import add_gated, gates_sums
 from hw.arith.integer_product import multiply_integers, suits_block
 from hw.convert.integer import encode_integer, round_integer
@@ -15,9 +16,6 @@ from sw.formats import OverflowPolicy, RoundingMode
 from sw.reference.mac import MultiplyAccumulate
 
 __all__ = ["FixedSum", "FixedSumRounder", "MultiplyAccumulator"]
-
-MASKING_FAMILIES = ("xc7", "xcup")
-"""Where lookup tables of 6 inputs choose what a sum starts from and add in one."""
 
 
 class FixedSum(wiring.Component):
@@ -98,7 +96,8 @@ class FixedSum(wiring.Component):
             m.d.sync += stage.eq(valid[-1])
             valid.append(stage)
             first.append(delay(m, first[-1], 1, name=f"first_{cycle + 1}"))
-        masked = model.c is not None and family_of(platform) in MASKING_FAMILIES
+        # Lookup tables of 6 inputs choose what a sum starts from and add in one.
+        masked = model.c is not None and family_of(platform) in LUT6_FAMILIES
         ahead = self._product_registers and not in_block and not masked
         initial = self._initial(m, away - 1 if ahead else away)
         if ahead:
