@@ -5,16 +5,13 @@ is taken to be what it is on the families where they can: an assumption, which i
 most is the default, unless it takes too long: :data:`PATIENCE`.
 """
 
+from hw.recorded import NOISE_PERCENT
 from synth.recipes.evidence import geometric_mean, is_sound, recipes_digest
 from synth.store import Json
 from synth.targets import Target
 
 PATIENCE = 2.0
 """How many times the default's synthesis time a recipe may take, over all operators, and still be the default."""
-
-NOISE_PERCENT = 2
-"""By how much LUTs times period must be less than the default's for another recipe to be the better one: placements
-scatter as much."""
 
 
 def clock_of(target: Target, name: str, evidence: Json) -> float | None:
@@ -50,6 +47,8 @@ def _is_timed(target: Target, evidence: Json) -> bool:
 
 def winner(target: Target, evidence: Json) -> str:
     """Return the name of the recipe that is worth the most on a target, which is to be its default.
+
+    Another one than the present default has to be worth more by what placements scatter, :data:`NOISE_PERCENT`.
 
     Parameters
     ----------

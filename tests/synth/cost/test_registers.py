@@ -1,6 +1,7 @@
 # amaranth: UnusedElaboratable=no
 import pytest
 
+from hw.arith.exact_structure import LUT6_FAMILIES
 from synth.cost.fabric import FABRICS
 from synth.cost.features import special_flags, structure_of
 from synth.cost.point import Point
@@ -64,3 +65,7 @@ def test_a_sum_may_be_held_by_the_block_of_its_product():
     assert [name for name, fabric in FABRICS.items() if fabric.sum_in_block] == ["xc7"]
     measured = read_table(SHIPPED).find(Point(op="mac", fmt="int8", terms=4608, dsp=True), "xc7")
     assert (measured.ff, measured.dsp) == (1, 1)
+
+
+def test_families_of_six_input_tables_are_those_of_the_circuits():
+    assert {name for name, fabric in FABRICS.items() if fabric.lut_inputs == 6} == set(LUT6_FAMILIES)
